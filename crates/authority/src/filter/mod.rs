@@ -1,0 +1,58 @@
+//! The seccomp filter: which calls are refused, and the program that refuses them.
+//!
+//! Safety idea: what Landlock covers is left to Landlock; the filter refuses what it does not cover, decides on registers alone
+//! (never on memory, which can change after the look), and answers numbers newer than its table as an older kernel would.
+
+mod compile;
+mod table;
+
+use beget_sys::seccomp::Instruction;
+
+/// What the filter depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Processes may be created.
+    pub spawn: bool,
+    /// No program is executed but the one in this slot.
+    pub only: Option<u32>,
+    /// TCP sockets; Landlock decides on ports.
+    pub tcp: bool,
+    /// Listening on TCP sockets.
+    pub bind: bool,
+    /// UDP sockets.
+    pub udp: bool,
+    /// Every socket of the internet families, and routing netlink.
+    pub net: bool,
+    /// The processor affinity stays as it is.
+    pub keep_processors: bool,
+    /// The Landlock ABI in force, 0 for none: what it does not cover is refused here.
+    pub landlock: u32,
+    /// Refusals of processes and sockets are put to a listener, which answers with the same errno.
+    pub listener: bool,
+}
+
+/// The filter for a policy.
+#[must_use]
+pub fn build(policy: &Policy) -> Vec<Instruction> {
+    compile::compile(&table::rules(policy))
+}
+
+/// The refusals that a listener tells of: what was refused, the flag that would allow it, and the errno to answer with.
+///
+/// `None` for a call that the filter never puts to a listener.
+#[must_use]
+pub fn refusal(number: u32) -> Option<(&'static str, &'static str, beget_sys::Errno)> {
+    use beget_sys::{Errno, nr};
+    match number {
+        nr::FORK | nr::VFORK | nr::CLONE => Some(("a process", "--spawn", Errno::EPERM)),
+        nr::SOCKET => Some((
+            "a socket",
+            "--tcp-connect PORT, --tcp-bind PORT, --inet-dns or --net",
+            Errno::EAFNOSUPPORT,
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,389 @@
+//! Which calls are refused, and why.
+//!
+//! Everything not named here is allowed: Landlock, closed descriptors, an own session and no capabilities do the rest.
+
+use beget_sys::Errno;
+use beget_sys::nr;
+use beget_sys::seccomp::verdict;
+
+use super::Policy;
+use super::compile::{Condition, Rule, Test, Value};
+
+const AF_UNIX: u32 = 1;
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const AF_NETLINK: u32 = 16;
+const SOCK_STREAM: u32 = 1;
+const SOCK_DGRAM: u32 = 2;
+/// Bits of a socket's type, without `SOCK_CLOEXEC` and `SOCK_NONBLOCK`.
+const TYPE: u32 = 0xf;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
+
+/// Wants a capability, reaches another process or another namespace, or is kernel surface that no ordinary program needs.
+const REFUSED: &[u32] = &[
+    // Namespaces and mounts; there is no way back from a mount namespace of one's own to Landlock's view.
+    nr::UNSHARE,
+    nr::SETNS,
+    nr::MOUNT,
+    nr::UMOUNT2,
+    nr::PIVOT_ROOT,
+    nr::CHROOT,
+    nr::OPEN_TREE,
+    nr::MOVE_MOUNT,
+    nr::FSOPEN,
+    nr::FSCONFIG,
+    nr::FSMOUNT,
+    nr::FSPICK,
+    nr::MOUNT_SETATTR,
+    nr::OPEN_TREE_ATTR,
+    nr::STATMOUNT,
+    nr::LISTMOUNT,
+    // Memory shared by number, which Landlock does not see.
+    nr::SHMGET,
+    nr::SHMAT,
+    nr::SHMCTL,
+    nr::SHMDT,
+    nr::SEMGET,
+    nr::SEMOP,
+    nr::SEMCTL,
+    nr::SEMTIMEDOP,
+    nr::MSGGET,
+    nr::MSGSND,
+    nr::MSGRCV,
+    nr::MSGCTL,
+    nr::MQ_OPEN,
+    nr::MQ_UNLINK,
+    // Keys of the user and the session.
+    nr::KEYCTL,
+    nr::ADD_KEY,
+    nr::REQUEST_KEY,
+    // Files by number instead of by path; events of files that were not opened.
+    nr::OPEN_BY_HANDLE_AT,
+    nr::NAME_TO_HANDLE_AT,
+    nr::FANOTIFY_INIT,
+    nr::FANOTIFY_MARK,
+    nr::QUOTACTL,
+    nr::QUOTACTL_FD,
+    nr::FILE_SETATTR,
+    // Kernel surface.
+    nr::USERFAULTFD,
+    nr::PERF_EVENT_OPEN,
+    nr::BPF,
+    nr::KEXEC_LOAD,
+    nr::KEXEC_FILE_LOAD,
+    nr::INIT_MODULE,
+    nr::FINIT_MODULE,
+    nr::DELETE_MODULE,
+    nr::SWAPON,
+    nr::SWAPOFF,
+    nr::REBOOT,
+    nr::ACCT,
+    nr::SYSLOG,
+    nr::VHANGUP,
+    nr::IOPL,
+    nr::IOPERM,
+    nr::MODIFY_LDT,
+    nr::USELIB,
+    nr::LOOKUP_DCOOKIE,
+    // Clocks and names of the machine.
+    nr::SETTIMEOFDAY,
+    nr::CLOCK_SETTIME,
+    nr::ADJTIMEX,
+    nr::CLOCK_ADJTIME,
+    nr::SETHOSTNAME,
+    nr::SETDOMAINNAME,
+    // Other processes, by number.
+    nr::MIGRATE_PAGES,
+    nr::MOVE_PAGES,
+    nr::PROCESS_MADVISE,
+    nr::PROCESS_MRELEASE,
+    nr::KCMP,
+];
+
+/// What Landlock keeps from other processes, where there is no Landlock.
+const TRACING: &[u32] =
+    &[nr::PTRACE, nr::PROCESS_VM_READV, nr::PROCESS_VM_WRITEV, nr::PIDFD_GETFD, nr::GET_ROBUST_LIST];
+
+/// Runtimes fall back on older calls when these answer as on an older kernel.
+const UNKNOWN: &[u32] = &[nr::CLONE3, nr::IO_URING_SETUP, nr::IO_URING_ENTER, nr::IO_URING_REGISTER];
+
+/// Extended attributes carry data both ways, also of files that were not opened.
+const SET_ATTRIBUTES: &[u32] = &[
+    nr::SETXATTR,
+    nr::LSETXATTR,
+    nr::FSETXATTR,
+    nr::SETXATTRAT,
+    nr::LISTXATTR,
+    nr::LLISTXATTR,
+    nr::FLISTXATTR,
+    nr::LISTXATTRAT,
+    nr::REMOVEXATTR,
+    nr::LREMOVEXATTR,
+    nr::FREMOVEXATTR,
+    nr::REMOVEXATTRAT,
+];
+const GET_ATTRIBUTES: &[u32] = &[nr::GETXATTR, nr::LGETXATTR, nr::FGETXATTR, nr::GETXATTRAT];
+
+/// `clone` flags: a namespace of any kind, or the caller's parent as parent.
+const CLONE_OUTWARD: u32 = 0x7e02_0000 | 0x8000;
+const CLONE_THREAD: u32 = 0x1_0000;
+
+/// `ioctl` on descriptors opened before Landlock: input faked into a terminal, the console's selection and keyboard, taking a
+/// terminal, changing its line discipline, redirecting the console; and flags, encryption and verity of files.
+const IOCTLS: &[u32] = &[
+    0x5412,
+    0x541c,
+    0x540e,
+    0x5423,
+    0x541d,
+    0x4008_6602,
+    0x4004_6602,
+    0x401c_5820,
+    0x4008_7602,
+    0x4004_7602,
+    0x4080_6685,
+    0x800c_6613,
+];
+
+/// Where Landlock does not cover devices: what `ioctl` may still do. Files and descriptors, pipes, terminals, sockets.
+const HARMLESS_IOCTLS: &[u32] = &[
+    0x5401,
+    0x5402,
+    0x5403,
+    0x5404,
+    0x5405,
+    0x5406,
+    0x5407,
+    0x5408,
+    0x5409,
+    0x540a,
+    0x540b,
+    0x540f,
+    0x5410,
+    0x5411,
+    0x5413,
+    0x5414,
+    0x541b,
+    0x5420,
+    0x5421,
+    0x5422,
+    0x5425,
+    0x5429,
+    0x5450,
+    0x5451,
+    0x5452,
+    0x5460,
+    0x8004_5430,
+    0x4004_5431,
+    0x5441,
+    0x802c_542a,
+    0x402c_542b,
+    0x402c_542c,
+    0x402c_542d,
+    0x8901,
+    0x8902,
+    0x8903,
+    0x8904,
+    0x8905,
+    0x8910,
+    0x8912,
+    0x8913,
+    0x8915,
+    0x8919,
+    0x891b,
+    0x891d,
+    0x8921,
+    0x8927,
+    0x8933,
+    0x8942,
+    0x8946,
+    0x8008_6601,
+    0x8004_6601,
+    0xc020_660b,
+    0x4004_9409,
+    0x4020_940d,
+    0xc018_9436,
+    0x2,
+];
+
+const fn refuse(errno: Errno) -> u32 {
+    verdict::ERRNO | errno.0 as u32
+}
+
+fn constants(values: &[u32]) -> Vec<Value> {
+    values.iter().map(|value| Value::Constant(*value)).collect()
+}
+
+fn one_of(argument: u32, values: &[u32]) -> Condition {
+    Condition { argument, mask: !0, test: Test::OneOf(constants(values)) }
+}
+
+fn none_of(argument: u32, values: &[u32]) -> Condition {
+    Condition { argument, mask: !0, test: Test::NoneOf(constants(values)) }
+}
+
+fn masked(mask: u32, condition: Condition) -> Condition {
+    Condition { mask, ..condition }
+}
+
+fn any_bit(argument: u32, bits: u32) -> Condition {
+    Condition { argument, mask: !0, test: Test::AnyBit(bits) }
+}
+
+/// The argument is neither 0 nor the newborn's own number: it means another process.
+fn another(argument: u32) -> Condition {
+    let own = vec![Value::Constant(0), Value::OwnNumber(1)];
+    Condition { argument, mask: !0, test: Test::NoneOf(own) }
+}
+
+/// Refuses when the one condition holds.
+fn when(condition: Condition, verdict: u32) -> Rule {
+    Rule::Clauses(vec![(vec![condition], verdict)])
+}
+
+/// The rules of a policy, sorted by number.
+pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
+    let mut rules = Vec::with_capacity(160);
+    let eperm = refuse(Errno::EPERM);
+    let mut all = |numbers: &[u32], verdict: u32| {
+        rules.extend(numbers.iter().map(|number| (*number, Rule::Verdict(verdict))));
+    };
+    all(REFUSED, eperm);
+    all(UNKNOWN, refuse(Errno::ENOSYS));
+    all(SET_ATTRIBUTES, refuse(Errno::EOPNOTSUPP));
+    all(GET_ATTRIBUTES, refuse(Errno::ENODATA));
+    all(&[nr::INOTIFY_ADD_WATCH], refuse(Errno::EACCES));
+    if policy.landlock == 0 {
+        all(TRACING, eperm);
+    }
+    rules.push((nr::PRCTL, when(one_of(0, &[62]), refuse(Errno::EINVAL))));
+    processes(policy, &mut rules);
+    scheduling(policy, &mut rules);
+    sockets(policy, &mut rules);
+    older_landlock(policy, &mut rules);
+    let mut ioctl = vec![(vec![one_of(1, IOCTLS)], eperm)];
+    if policy.landlock < 5 {
+        ioctl.push((vec![none_of(1, HARMLESS_IOCTLS)], refuse(Errno::EACCES)));
+    }
+    rules.push((nr::IOCTL, Rule::Clauses(ioctl)));
+    rules.sort_by_key(|(number, _)| *number);
+    rules
+}
+
+fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+    let eperm = refuse(Errno::EPERM);
+    let mut clone = vec![(vec![any_bit(0, CLONE_OUTWARD)], eperm)];
+    if !policy.spawn {
+        let refused = if policy.listener { verdict::NOTIFY } else { eperm };
+        rules.push((nr::FORK, Rule::Verdict(refused)));
+        rules.push((nr::VFORK, Rule::Verdict(refused)));
+        clone.push((vec![masked(CLONE_THREAD, none_of(0, &[CLONE_THREAD]))], refused));
+    }
+    rules.push((nr::CLONE, Rule::Clauses(clone)));
+    if let Some(slot) = policy.only {
+        const AT_EMPTY_PATH: u32 = 0x1000;
+        let eacces = refuse(Errno::EACCES);
+        rules.push((nr::EXECVE, Rule::Verdict(eacces)));
+        rules.push((nr::MEMFD_CREATE, Rule::Verdict(eacces)));
+        let elsewhere =
+            vec![(vec![none_of(0, &[slot])], eacces), (vec![none_of(4, &[AT_EMPTY_PATH])], eacces)];
+        rules.push((nr::EXECVEAT, Rule::Clauses(elsewhere)));
+    }
+}
+
+/// Calls that take a process number: only 0 and the own one, for the kernel asks no more than the same user.
+fn scheduling(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+    const PRIO_USER: u32 = 2;
+    const IOPRIO_WHO_USER: u32 = 3;
+    let eperm = refuse(Errno::EPERM);
+    let by_kind = |user| Rule::Clauses(vec![(vec![one_of(0, &[user])], eperm), (vec![another(1)], eperm)]);
+    rules.push((nr::SETPRIORITY, by_kind(PRIO_USER)));
+    rules.push((nr::IOPRIO_SET, by_kind(IOPRIO_WHO_USER)));
+    for number in [nr::PRLIMIT64, nr::SCHED_SETSCHEDULER, nr::SCHED_SETPARAM, nr::SCHED_SETATTR] {
+        rules.push((number, when(another(0), eperm)));
+    }
+    let affinity = if policy.keep_processors { Rule::Verdict(eperm) } else { when(another(0), eperm) };
+    rules.push((nr::SCHED_SETAFFINITY, affinity));
+}
+
+fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+    const MSG_FASTOPEN: u32 = 0x2000_0000;
+    const TCP_ULP: u32 = 31;
+    let no_family = refuse(Errno::EAFNOSUPPORT);
+    let refused = if policy.listener { verdict::NOTIFY } else { no_family };
+    // A datagram pair can send to any socket that has a path.
+    let pair = vec![
+        (vec![none_of(0, &[AF_UNIX])], no_family),
+        (vec![masked(TYPE, one_of(1, &[SOCK_DGRAM]))], refuse(Errno::EPERM)),
+    ];
+    rules.push((nr::SOCKETPAIR, Rule::Clauses(pair)));
+    let internet = [AF_INET, AF_INET6];
+    if policy.net {
+        let clauses = vec![
+            (vec![none_of(0, &[AF_INET, AF_INET6, AF_NETLINK])], refused),
+            (vec![one_of(0, &[AF_NETLINK]), none_of(2, &[0])], refuse(Errno::EPROTONOSUPPORT)),
+        ];
+        rules.push((nr::SOCKET, Rule::Clauses(clauses)));
+        return;
+    }
+    if !policy.tcp && !policy.udp {
+        rules.push((nr::SOCKET, Rule::Verdict(refused)));
+        return;
+    }
+    let (mut types, mut protocols) = (Vec::new(), vec![0]);
+    if policy.tcp {
+        types.push(SOCK_STREAM);
+        protocols.push(IPPROTO_TCP);
+    }
+    if policy.udp {
+        types.push(SOCK_DGRAM);
+        protocols.push(IPPROTO_UDP);
+    }
+    let clauses = vec![
+        (vec![none_of(0, &internet)], refused),
+        (vec![masked(TYPE, none_of(1, &types))], refuse(Errno::EACCES)),
+        (vec![none_of(2, &protocols)], refuse(Errno::EPROTONOSUPPORT)),
+    ];
+    rules.push((nr::SOCKET, Rule::Clauses(clauses)));
+    // Ways to a TCP peer or port that Landlock does not see.
+    let fast = |argument| when(any_bit(argument, MSG_FASTOPEN), refuse(Errno::EOPNOTSUPP));
+    rules.push((nr::SENDTO, fast(3)));
+    rules.push((nr::SENDMSG, fast(2)));
+    rules.push((nr::SENDMMSG, fast(3)));
+    let other_protocol =
+        vec![(vec![one_of(1, &[IPPROTO_TCP]), one_of(2, &[TCP_ULP])], refuse(Errno::ENOENT))];
+    rules.push((nr::SETSOCKOPT, Rule::Clauses(other_protocol)));
+    if !policy.bind {
+        rules.push((nr::LISTEN, Rule::Verdict(refuse(Errno::EACCES))));
+    }
+}
+
+/// What newer Landlock covers and this one does not.
+fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+    let (eperm, eacces) = (refuse(Errno::EPERM), refuse(Errno::EACCES));
+    if policy.landlock < 3 {
+        const O_ACCMODE_AND_TRUNC: u32 = 0o1003;
+        const O_TRUNC: u32 = 0o1000;
+        rules.push((nr::TRUNCATE, Rule::Verdict(eacces)));
+        for (number, flags) in [(nr::OPEN, 1), (nr::OPENAT, 2)] {
+            let unwritten = masked(O_ACCMODE_AND_TRUNC, one_of(flags, &[O_TRUNC]));
+            rules.push((number, when(unwritten, eacces)));
+        }
+        rules.push((nr::OPENAT2, Rule::Verdict(refuse(Errno::ENOSYS))));
+    }
+    if policy.landlock < 6 && !policy.spawn {
+        const F_SETOWN: u32 = 8;
+        const F_SETOWN_EX: u32 = 15;
+        let own = vec![Value::Constant(0), Value::OwnNumber(1), Value::OwnNumber(-1)];
+        let not_own = |argument| Condition { argument, mask: !0, test: Test::NoneOf(own.clone()) };
+        for number in [nr::KILL, nr::TGKILL, nr::RT_SIGQUEUEINFO, nr::RT_TGSIGQUEUEINFO] {
+            rules.push((number, when(not_own(0), eperm)));
+        }
+        rules.push((nr::TKILL, when(not_own(0), eperm)));
+        rules.push((nr::PIDFD_SEND_SIGNAL, Rule::Verdict(eperm)));
+        let owner =
+            vec![(vec![one_of(1, &[F_SETOWN]), not_own(2)], eperm), (vec![one_of(1, &[F_SETOWN_EX])], eperm)];
+        rules.push((nr::FCNTL, Rule::Clauses(owner)));
+    }
+}

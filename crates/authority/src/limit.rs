@@ -1,0 +1,135 @@
+//! Limits, and the fresh ones that a child has when none are asked for.
+//!
+//! A child's limits do not depend on the soft limits of its creator: only its hard limits, which nobody without privilege can
+//! raise, bound them.
+
+use std::fmt;
+
+use beget_sys::process::Bounds;
+use beget_sys::{Errno, process};
+
+use crate::error::{Error, Reason};
+use crate::promise::Promise;
+
+/// Something bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Bytes of memory of all its processes together.
+    Memory(u64),
+    /// Processors it runs on.
+    Processors(u32),
+    /// Processes and threads it has at once.
+    Processes(u64),
+    /// Open files of each process.
+    OpenFiles(u64),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Memory(bytes) => write!(f, "--memory {bytes}"),
+            Limit::Processors(count) => write!(f, "--cpus {count}"),
+            Limit::Processes(count) => write!(f, "--processes {count}"),
+            Limit::OpenFiles(count) => write!(f, "--open-files {count}"),
+        }
+    }
+}
+
+/// `RLIMIT_*` numbers of the kernel, with their names.
+pub const RESOURCES: [&str; 16] = [
+    "cpu",
+    "fsize",
+    "data",
+    "stack",
+    "core",
+    "rss",
+    "nproc",
+    "nofile",
+    "memlock",
+    "as",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+    "rttime",
+];
+const DATA: u32 = 2;
+const STACK: u32 = 3;
+const CORE: u32 = 4;
+const NPROC: u32 = 6;
+const NOFILE: u32 = 7;
+
+const FRESH_STACK: u64 = 8 << 20;
+const FRESH_OPEN_FILES: u64 = 1024;
+
+/// A resource limit to set in the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// `RLIMIT_*`, an index into [`RESOURCES`].
+    pub number: u32,
+    /// The limits.
+    pub bounds: Bounds,
+}
+
+/// What the child's limits are: one entry per resource, and whether it differs from the caller's own.
+///
+/// The fresh default: no core files; 1024 open files, up to the caller's hard limit; 8 MiB of stack likewise; everything else as
+/// much as the caller's hard limit.
+///
+/// # Errors
+/// A limit above the caller's hard limit, or zero where that makes no sense.
+pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<(Resource, bool)>, Error> {
+    let mut all = Vec::with_capacity(RESOURCES.len());
+    for number in 0..RESOURCES.len() as u32 {
+        let now = process::limit(number).map_err(|errno| Error::kernel("resource limits", errno))?;
+        let soft = match number {
+            STACK => FRESH_STACK.min(now.hard),
+            NOFILE => FRESH_OPEN_FILES.min(now.hard),
+            _ => now.hard,
+        };
+        let mut bounds = Bounds { soft, hard: now.hard };
+        if number == CORE {
+            bounds = Bounds { soft: 0, hard: 0 };
+        }
+        for limit in limits {
+            let (resource, most) = match *limit {
+                Limit::OpenFiles(count) => (NOFILE, count),
+                Limit::Memory(bytes) if degraded.contains(&Promise::Memory) => (DATA, bytes),
+                Limit::Processes(count) if degraded.contains(&Promise::Processes) => (NPROC, count),
+                _ => continue,
+            };
+            if resource == number {
+                if most > now.hard {
+                    return Err(Error::limit(limit, Reason::Senseless("above this user's hard limit")));
+                }
+                bounds = Bounds { soft: most, hard: most };
+            }
+        }
+        all.push((Resource { number, bounds }, bounds != now));
+    }
+    Ok(all)
+}
+
+/// The mask of the first `count` processors that the caller may use.
+///
+/// # Errors
+/// None, or more than there are.
+pub fn processors(limit: &Limit, count: u32) -> Result<Vec<u8>, Error> {
+    let now = rustix::thread::sched_getaffinity(None)
+        .map_err(|errno| Error::limit(limit, Reason::Kernel(Errno(errno.raw_os_error()))))?;
+    let mut mask = vec![0u8; rustix::thread::CpuSet::MAX_CPU / 8];
+    let mut left = count;
+    for processor in (0..rustix::thread::CpuSet::MAX_CPU).filter(|processor| now.is_set(*processor)) {
+        if left == 0 {
+            break;
+        }
+        mask[processor / 8] |= 1 << (processor % 8);
+        left -= 1;
+    }
+    if count == 0 || left > 0 {
+        return Err(Error::limit(limit, Reason::Senseless("not as many processors as this process may use")));
+    }
+    Ok(mask)
+}

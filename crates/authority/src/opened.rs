@@ -1,0 +1,168 @@
+//! Grants of files, opened: from here on a descriptor stands for each, and no name is looked up again.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use beget_sys::landlock::fs;
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+
+use crate::error::Error;
+use crate::{Grant, base};
+
+/// Rights on a file, or on all below a directory, as bits of [`beget_sys::landlock::fs`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rights(pub u64);
+
+impl Rights {
+    /// Read files, list directories.
+    pub const READ: Rights = Rights(fs::READ_FILE | fs::READ_DIR);
+    /// Read and execute.
+    pub const EXECUTE: Rights = Rights(Rights::READ.0 | fs::EXECUTE);
+    /// Everything but executing and devices.
+    pub const WRITE: Rights = Rights(
+        Rights::READ.0
+            | fs::WRITE_FILE
+            | fs::TRUNCATE
+            | fs::REMOVE_DIR
+            | fs::REMOVE_FILE
+            | fs::MAKE_DIR
+            | fs::MAKE_REG
+            | fs::MAKE_SOCK
+            | fs::MAKE_FIFO
+            | fs::MAKE_SYM
+            | fs::REFER,
+    );
+    /// Use a device that does nothing when it is controlled.
+    pub const DEVICE: Rights = Rights(fs::READ_FILE | fs::WRITE_FILE);
+    /// Use and control the terminal.
+    pub const TERMINAL: Rights = Rights(Rights::DEVICE.0 | fs::IOCTL_DEV);
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = vec!["read"];
+        if self.0 & fs::WRITE_FILE != 0 {
+            words.push("write");
+        }
+        if self.0 & fs::MAKE_REG != 0 {
+            words.push("create, remove, rename");
+        }
+        if self.0 & fs::EXECUTE != 0 {
+            words.push("execute");
+        }
+        if self.0 & fs::IOCTL_DEV != 0 {
+            words.push("control");
+        }
+        f.write_str(&words.join(", "))
+    }
+}
+
+/// A granted file or directory.
+#[derive(Debug)]
+pub struct Opened {
+    pub(crate) file: OwnedFd,
+    /// What may be done with it, masked by what it is.
+    pub rights: Rights,
+    /// The name it was asked for by.
+    pub path: PathBuf,
+    /// A directory: the rights are for all below it too.
+    pub directory: bool,
+    /// The program, its interpreter or its loader, opened by whoever names it.
+    pub(crate) program: bool,
+    /// On a filesystem whose files live only as long as somebody holds them (`/proc`): the holder keeps it open.
+    pub(crate) fleeting: bool,
+}
+
+impl Opened {
+    /// A file that somebody opened already, such as the program itself.
+    ///
+    /// # Errors
+    /// Those of `fstat`.
+    pub fn adopt(file: OwnedFd, rights: Rights, path: &Path) -> rustix::io::Result<Opened> {
+        let status = rustix::fs::fstat(&file)?;
+        Ok(Opened { program: true, ..Opened::of(file, rights, path, &status) })
+    }
+
+    fn of(file: OwnedFd, rights: Rights, path: &Path, status: &Stat) -> Opened {
+        let directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        // A right that does not fit the kind of file would make the kernel refuse the whole rule.
+        let rights = if directory { rights } else { Rights(rights.0 & fs::ON_FILES) };
+        Opened { file, rights, path: path.to_owned(), directory, program: false, fleeting: on_proc(status) }
+    }
+
+    /// Where it really is, after following links; the name it was asked for by where `/proc` cannot tell.
+    #[must_use]
+    pub fn real_path(&self) -> PathBuf {
+        real_path(&self.file).unwrap_or_else(|| self.path.clone())
+    }
+}
+
+/// Where the file behind a descriptor is, as `/proc` tells it.
+pub(crate) fn real_path(file: impl AsFd) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())).ok()
+}
+
+fn on_proc(status: &Stat) -> bool {
+    static PROC: OnceLock<Option<u64>> = OnceLock::new();
+    let device = PROC.get_or_init(|| rustix::fs::stat("/proc").ok().map(|status| status.st_dev));
+    *device == Some(status.st_dev)
+}
+
+/// Opens what `grant` names, adding to `opened`; grants that name no file add nothing.
+pub(crate) fn open(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error> {
+    let (path, rights) = match grant {
+        Grant::Read(path) => (path.as_path(), Rights::READ),
+        Grant::Write(path) => (path.as_path(), Rights::WRITE),
+        Grant::Execute(path) => (path.as_path(), Rights::EXECUTE),
+        Grant::Terminal => (Path::new("/dev/tty"), Rights::TERMINAL),
+        Grant::Base => return open_base(grant, opened),
+        _ => return Ok(()),
+    };
+    let one = open_path(path, rights, OFlags::empty()).map_err(|errno| Error::grant(grant, errno))?;
+    if one.fleeting && is_own_process(&one) {
+        let why = "that is the process asking, not the child";
+        return Err(Error::senseless_grant(grant, why));
+    }
+    opened.push(one);
+    Ok(())
+}
+
+fn open_path(path: &Path, rights: Rights, more: OFlags) -> rustix::io::Result<Opened> {
+    let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | more, Mode::empty())?;
+    let status = rustix::fs::fstat(&file)?;
+    Ok(Opened::of(file, rights, path, &status))
+}
+
+/// `/proc/self` and all below it, by whatever name: opened here, it means the caller, whose secrets are not the child's.
+fn is_own_process(opened: &Opened) -> bool {
+    let own = format!("/proc/{}", rustix::process::getpid().as_raw_nonzero());
+    opened.real_path().starts_with(own)
+}
+
+fn open_base(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error> {
+    let mut optional = |path: &str, rights, more| match open_path(Path::new(path), rights, more) {
+        Ok(one) => {
+            opened.push(one);
+            Ok(())
+        }
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(()),
+        Err(errno) => Err(Error::grant(grant, errno)),
+    };
+    optional(base::PROGRAMS, Rights::EXECUTE, OFlags::empty())?;
+    for path in base::OLD_PROGRAMS {
+        optional(path, Rights::EXECUTE, OFlags::NOFOLLOW | OFlags::DIRECTORY)?;
+    }
+    for path in base::SETTINGS {
+        optional(path, Rights::READ, OFlags::empty())?;
+    }
+    for version in base::PYTHONS {
+        optional(&format!("/etc/python3.{version}"), Rights::READ, OFlags::empty())?;
+    }
+    for path in base::DEVICES {
+        optional(path, Rights::DEVICE, OFlags::empty())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Turns a request into what holds a child to it.
+
+use std::os::fd::OwnedFd;
+
+use beget_sys::seccomp::Instruction;
+
+use crate::error::{Error, Reason};
+use crate::filter::{self, Policy};
+use crate::promise::Circumstances;
+use crate::{Enforced, Grant, Limit, Opened, Promise, Support, opened, ruleset};
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What the child is given.
+    pub grants: &'a [Grant],
+    /// What it is held to.
+    pub limits: &'a [Limit],
+    /// Files that the caller opened itself: the program, its interpreter, its loader, a script.
+    pub files: Vec<Opened>,
+    /// No other program is executed by `execve`.
+    pub only: bool,
+    /// Promises that may go unkept.
+    pub degraded: &'a [Promise],
+    /// What the kernel can do.
+    pub support: Support,
+    /// The slot that the program is executed from.
+    pub program_slot: u32,
+    /// Whether the child joins a keyring of its own.
+    pub keyring: bool,
+}
+
+/// What holds a child to its grants.
+#[derive(Debug)]
+pub struct Authority {
+    /// The Landlock ruleset to apply.
+    pub ruleset: Option<OwnedFd>,
+    /// The filter to put on.
+    pub filter: Option<Vec<Instruction>>,
+    /// The same filter with refusals of processes and sockets put to a listener.
+    pub asking: Option<Vec<Instruction>>,
+    /// Each promise made, and what keeps it.
+    pub enforced: Vec<Enforced>,
+    /// The granted files; those whose rules die with them must be held for the child's life.
+    pub opened: Vec<Opened>,
+}
+
+impl Authority {
+    /// Opens the grants and builds ruleset and filter.
+    ///
+    /// # Errors
+    /// The first grant that cannot be opened, or the first promise that this kernel cannot keep and that was not given up.
+    pub fn prepare(request: Request<'_>) -> Result<Authority, Error> {
+        let Request { grants, limits, files, only, degraded, support, program_slot, keyring } = request;
+        let mut opened = files;
+        for grant in grants {
+            opened::open(grant, &mut opened)?;
+        }
+        let has = |grant: &Grant| grants.contains(grant);
+        let ports = grants
+            .iter()
+            .any(|grant| matches!(grant, Grant::TcpConnect(_) | Grant::TcpBind(_) | Grant::InetDns));
+        let limited = |wanted: fn(&Limit) -> bool| limits.iter().any(wanted);
+        let circumstances = Circumstances {
+            support,
+            spawn: has(&Grant::Spawn),
+            ports: ports && !has(&Grant::Net),
+            keyring,
+            memory: limited(|limit| matches!(limit, Limit::Memory(_))),
+            processes: limited(|limit| matches!(limit, Limit::Processes(_))),
+            processors: limited(|limit| matches!(limit, Limit::Processors(_))),
+        };
+        let enforced = keep(circumstances, degraded)?;
+        let ruleset = ruleset::build(support, &opened, grants, only)?;
+        let policy = Policy {
+            spawn: circumstances.spawn,
+            only: only.then_some(program_slot),
+            tcp: ports,
+            bind: grants.iter().any(|grant| matches!(grant, Grant::TcpBind(_))),
+            udp: has(&Grant::InetDns),
+            net: has(&Grant::Net),
+            keep_processors: circumstances.processors,
+            landlock: support.landlock.unwrap_or(0),
+            listener: false,
+        };
+        let filter = support.filter.then(|| filter::build(&policy));
+        let asking = support.filter.then(|| filter::build(&Policy { listener: true, ..policy }));
+        Ok(Authority { ruleset, filter, asking, enforced, opened })
+    }
+
+    /// What an unconfined child is held to: nothing.
+    #[must_use]
+    pub fn ambient() -> Authority {
+        Authority { ruleset: None, filter: None, asking: None, enforced: Vec::new(), opened: Vec::new() }
+    }
+
+    /// Keeps only those granted files that must stay open for the child's life.
+    pub fn forget_opened(&mut self) {
+        self.opened.retain(|one| one.fleeting);
+    }
+}
+
+/// Chooses a mechanism for every promise; fails at the first that has none and was not given up.
+fn keep(circumstances: Circumstances, degraded: &[Promise]) -> Result<Vec<Enforced>, Error> {
+    let mut enforced = Vec::new();
+    for promise in Promise::ALL.iter().copied() {
+        let Some(by) = circumstances.mechanism(promise) else { continue };
+        if by.is_none() && !degraded.contains(&promise) {
+            let part = match promise {
+                Promise::Memory | Promise::Processes | Promise::Processors => format!("limit --{promise}"),
+                _ => format!("promise {promise}"),
+            };
+            return Err(Error { part, reason: Reason::Unkept(promise) });
+        }
+        enforced.push(Enforced { promise, by });
+    }
+    Ok(enforced)
+}

@@ -1,0 +1,152 @@
+//! What is promised of a child, and which mechanism of this kernel keeps it.
+//!
+//! Each promise has an ordered list of mechanisms. The first that the kernel has is used; where none is to be had, the spawn
+//! fails and names the feature and the kernel that has it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Support;
+
+macro_rules! promises {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $what:literal, $needs:literal;)*) => {
+        /// Something promised, by the name that `--degrade` takes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Promise {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Promise {
+            /// Every promise.
+            pub const ALL: &'static [Promise] = &[$(Promise::$name),*];
+
+            /// The word for it.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Promise::$name => $word,)* }
+            }
+
+            /// What it says.
+            #[must_use]
+            pub const fn what(self) -> &'static str {
+                match self { $(Promise::$name => $what,)* }
+            }
+
+            /// What a system must have to keep it.
+            #[must_use]
+            pub const fn what_it_needs(self) -> &'static str {
+                match self { $(Promise::$name => $needs,)* }
+            }
+        }
+    };
+}
+
+promises! {
+    /// No file but those granted is opened, made, removed, renamed or executed.
+    Files = "files", "only the granted files are opened, made, removed, renamed or executed",
+        "needs Landlock (Linux 5.13, enabled at boot)";
+    /// No file but those granted for writing is truncated.
+    Truncation = "truncation", "only files granted for writing are truncated",
+        "needs Landlock ABI 3 (Linux 6.2) or a seccomp filter";
+    /// No device is controlled.
+    Devices = "devices", "no device is controlled by ioctl, but for an inherited terminal",
+        "needs Landlock ABI 5 (Linux 6.10) or a seccomp filter";
+    /// No process outside is traced, read or written.
+    Tracing = "tracing", "no process outside is traced, read or written",
+        "needs Landlock (Linux 5.13) or a seccomp filter";
+    /// No process outside is signalled.
+    Signals = "signals", "no process outside is signalled",
+        "needs Landlock ABI 6 (Linux 6.12), or a seccomp filter and no --spawn";
+    /// No abstract Unix socket made outside is reached.
+    AbstractSockets = "abstract-sockets", "no abstract Unix socket made outside is reached",
+        "needs Landlock ABI 6 (Linux 6.12) or a seccomp filter";
+    /// Only the granted TCP ports are connected to or bound.
+    TcpPorts = "tcp-ports", "only the granted TCP ports are connected to or bound",
+        "needs Landlock ABI 4 (Linux 6.7)";
+    /// The calls that Landlock does not cover are refused.
+    Calls = "calls", "no other way out: sockets, namespaces, System V IPC, io_uring, keys, perf, bpf and the rest",
+        "needs seccomp filters (Linux 3.17, CONFIG_SECCOMP_FILTER)";
+    /// No key of the user or the login session is reached.
+    Keys = "keys", "no key of the user or the login session is reached",
+        "needs a session keyring of its own or a seccomp filter";
+    /// The memory of all its processes together is limited.
+    Memory = "memory", "the memory of all its processes together is limited",
+        "needs a delegated cgroup, which this version does not use; given up, each process is limited for itself";
+    /// The number of its processes is limited.
+    Processes = "processes", "the number of its processes is limited",
+        "needs a delegated cgroup, which this version does not use; given up, all processes of this user are counted";
+    /// Its processors are limited.
+    Processors = "cpus", "its processors are limited",
+        "needs a seccomp filter";
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Promise {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Promise, String> {
+        Promise::ALL.iter().copied().find(|promise| promise.word() == word).ok_or_else(|| {
+            let known: Vec<&str> = Promise::ALL.iter().map(|promise| promise.word()).collect();
+            format!("no such promise; there are {}", known.join(", "))
+        })
+    }
+}
+
+/// A promise and what keeps it here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enforced {
+    /// The promise.
+    pub promise: Promise,
+    /// The mechanism; `None` when it was given up and nothing keeps it.
+    pub by: Option<&'static str>,
+}
+
+/// What the choice of mechanisms depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances {
+    pub(crate) support: Support,
+    pub(crate) spawn: bool,
+    pub(crate) ports: bool,
+    pub(crate) keyring: bool,
+    pub(crate) memory: bool,
+    pub(crate) processes: bool,
+    pub(crate) processors: bool,
+}
+
+impl Circumstances {
+    /// The first mechanism that keeps `promise` here, or none; nothing at all when the promise is not made.
+    pub(crate) fn mechanism(&self, promise: Promise) -> Option<Option<&'static str>> {
+        let landlock = |abi: u32, words: &'static str| self.support.landlock_from(abi).then_some(words);
+        let filter = |words: &'static str| self.support.filter.then_some(words);
+        Some(match promise {
+            Promise::Files => landlock(1, "Landlock rules on files"),
+            Promise::Truncation => landlock(3, "Landlock right to truncate")
+                .or_else(|| filter("seccomp filter: no truncate, no O_TRUNC without writing, no openat2")),
+            Promise::Devices => landlock(5, "Landlock right to ioctl")
+                .or_else(|| filter("seccomp filter: only the ioctls of files, pipes, sockets and terminals")),
+            Promise::Tracing => landlock(1, "Landlock domain")
+                .or_else(|| filter("seccomp filter: no ptrace, no process_vm_*, no pidfd_getfd")),
+            Promise::Signals => landlock(6, "Landlock scope")
+                .or_else(|| filter("seccomp filter: only to its own number").filter(|_| !self.spawn)),
+            Promise::AbstractSockets => {
+                landlock(6, "Landlock scope").or_else(|| filter("seccomp filter: no Unix sockets"))
+            }
+            Promise::TcpPorts if !self.ports => return None,
+            Promise::TcpPorts => landlock(4, "Landlock rules on ports"),
+            Promise::Calls => filter("seccomp filter"),
+            Promise::Keys if self.keyring => Some("an empty session keyring, and the seccomp filter"),
+            Promise::Keys => filter("seccomp filter: no key calls"),
+            Promise::Memory if !self.memory => return None,
+            Promise::Processes if !self.processes => return None,
+            Promise::Memory | Promise::Processes => None,
+            Promise::Processors if !self.processors => return None,
+            Promise::Processors => filter("processor affinity, and a seccomp filter that keeps it"),
+        })
+    }
+}

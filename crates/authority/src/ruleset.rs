@@ -1,0 +1,62 @@
+//! Builds the Landlock ruleset, outside, as a descriptor.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use beget_sys::landlock::{self, Handled, fs, net, scope};
+
+use crate::error::Error;
+use crate::{Grant, Opened, Support};
+
+/// The rights on files that ABI `abi` knows.
+fn known(abi: u32) -> u64 {
+    let bits = match abi {
+        ..=1 => 13,
+        2 => 14,
+        3 | 4 => 15,
+        _ => 16,
+    };
+    (1 << bits) - 1
+}
+
+/// A ruleset that allows what was opened and the granted ports, and nothing else.
+pub(crate) fn build(
+    support: Support,
+    opened: &[Opened],
+    grants: &[Grant],
+    only: bool,
+) -> Result<Option<OwnedFd>, Error> {
+    let Some(abi) = support.landlock else { return Ok(None) };
+    let open_network = grants.contains(&Grant::Net);
+    let handled = Handled {
+        fs: known(abi),
+        net: if abi >= 4 && !open_network { net::BIND_TCP | net::CONNECT_TCP } else { 0 },
+        scope: if abi >= 6 { scope::ABSTRACT_UNIX_SOCKET | scope::SIGNAL } else { 0 },
+    };
+    let failed = |errno| Error::kernel("Landlock ruleset", errno);
+    let ruleset = landlock::create(&handled).map_err(failed)?;
+    for one in opened {
+        let executable = if only && !one.program { !fs::EXECUTE } else { !0 };
+        let rights = one.rights.0 & handled.fs & executable;
+        if rights != 0 {
+            landlock::allow_path(ruleset.as_fd(), one.file.as_fd(), rights).map_err(|errno| {
+                Error::kernel(&format!("Landlock rule for {}", one.path.display()), errno)
+            })?;
+        }
+    }
+    if handled.net != 0 {
+        for (port, right) in ports(grants) {
+            landlock::allow_port(ruleset.as_fd(), port, right).map_err(failed)?;
+        }
+    }
+    Ok(Some(ruleset))
+}
+
+fn ports(grants: &[Grant]) -> impl Iterator<Item = (u16, u64)> {
+    const DNS: u16 = 53;
+    grants.iter().filter_map(|grant| match grant {
+        Grant::TcpConnect(port) => Some((*port, net::CONNECT_TCP)),
+        Grant::TcpBind(port) => Some((*port, net::BIND_TCP)),
+        Grant::InetDns => Some((DNS, net::CONNECT_TCP)),
+        _ => None,
+    })
+}

@@ -1,0 +1,258 @@
+//! How a child is asked for.
+
+mod birth;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use beget_authority::{Grant, Limit, Promise, Support};
+use beget_sys::signal::SignalSet;
+
+use crate::description::Description;
+use crate::end::Ended;
+use crate::error::Result;
+use crate::process::{Output, Process};
+use crate::stdio::{Kind, Stdio};
+
+pub(crate) use birth::Prepared;
+
+/// The `PATH` in which a program without a slash is looked up when the child was given none.
+pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Who leads the child's process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    /// The child, in a session of its own.
+    Session,
+    /// The group of this number, or the child when 0.
+    Join(i32),
+    /// Nothing is changed.
+    Caller,
+}
+
+/// A child to be: built with the names of [`std::process::Command`], given nothing by default.
+///
+/// The fresh defaults of what cannot be absent: working directory `/`, umask `022`, every signal unblocked and at its default,
+/// a session of its own without a terminal, no core files, 1024 open files, 8 MiB of stack, other limits as high as the caller's
+/// hard ones, plain personality, timer slack of 50 us, an empty session keyring; no capabilities and no supplementary groups
+/// where the caller has the right to drop them. Processor time (niceness, affinity, cgroup, `oom_score_adj`) is the caller's.
+///
+/// What is built is kept: the second spawn of the same command opens nothing anew. Paths are opened at the first spawn.
+#[derive(Debug)]
+pub struct Command {
+    program: OsString,
+    arg0: Option<OsString>,
+    arguments: Vec<OsString>,
+    environment: BTreeMap<OsString, OsString>,
+    directory: Directory,
+    streams: [Option<Kind>; 3],
+    named: Vec<(String, OwnedFd)>,
+    numbered: BTreeMap<i32, OwnedFd>,
+    grants: Vec<Grant>,
+    limits: Vec<Limit>,
+    degraded: Vec<Promise>,
+    only: bool,
+    group: Group,
+    terminal: Option<OwnedFd>,
+    foreground: bool,
+    umask: u32,
+    mask: SignalSet,
+    cgroup: Option<OwnedFd>,
+    die_with_thread: bool,
+    kill_on_drop: bool,
+    tell_refusals: bool,
+    support: Support,
+    callers_path: Option<OsString>,
+    prepared: Option<Arc<Prepared>>,
+}
+
+#[derive(Debug)]
+enum Directory {
+    Path(PathBuf),
+    Opened(OwnedFd),
+}
+
+/// Setters: each forgets what was prepared, changes one field and gives the command back.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($this:ident $(, $argument:ident: $kind:ty)*) $body:block)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&mut self $(, $argument: $kind)*) -> &mut Command {
+            self.prepared = None;
+            let $this = &mut *self;
+            $body
+            self
+        }
+    )*};
+}
+
+impl Command {
+    /// A command for `program`: a path, or a name that is looked up in the child's `PATH` variable, or in [`DEFAULT_PATH`].
+    ///
+    /// Naming the program grants it, its `#!` interpreter and its loader, to read and execute. Its libraries come by grants.
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        Command {
+            program: program.as_ref().to_owned(),
+            arg0: None,
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            directory: Directory::Path(PathBuf::from("/")),
+            streams: [None, None, None],
+            named: Vec::new(),
+            numbered: BTreeMap::new(),
+            grants: Vec::new(),
+            limits: Vec::new(),
+            degraded: Vec::new(),
+            only: false,
+            group: Group::Session,
+            terminal: None,
+            foreground: false,
+            umask: 0o022,
+            mask: SignalSet::EMPTY,
+            cgroup: None,
+            die_with_thread: false,
+            kill_on_drop: false,
+            tell_refusals: false,
+            support: Support::detect(),
+            callers_path: std::env::var_os("PATH"),
+            prepared: None,
+        }
+    }
+
+    setters! {
+        /// The program's name for itself, `argv[0]`; without this, the name it was asked for by. A script's interpreter ignores it.
+        arg0(this, name: impl AsRef<OsStr>) { this.arg0 = Some(name.as_ref().to_owned()); }
+        /// Adds an argument.
+        arg(this, argument: impl AsRef<OsStr>) { this.arguments.push(argument.as_ref().to_owned()); }
+        /// Adds arguments.
+        args(this, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) {
+            this.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        }
+        /// Gives a variable. No other is passed on.
+        env(this, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+            this.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+        }
+        /// Gives variables.
+        envs(this, variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) {
+            let owned = |(name, value): (_, _)| (AsRef::<OsStr>::as_ref(&name).to_owned(), AsRef::<OsStr>::as_ref(&value).to_owned());
+            this.environment.extend(variables.into_iter().map(owned));
+        }
+        /// Takes a given variable back.
+        env_remove(this, name: impl AsRef<OsStr>) { this.environment.remove(name.as_ref()); }
+        /// Takes all given variables back.
+        env_clear(this) { this.environment.clear(); }
+        /// The working directory, instead of `/`. Being there grants nothing.
+        current_dir(this, path: impl AsRef<Path>) { this.directory = Directory::Path(path.as_ref().to_owned()); }
+        /// The same, by a directory that is open already.
+        current_dir_fd(this, directory: OwnedFd) { this.directory = Directory::Opened(directory); }
+        /// Gives standard input; without this it is closed.
+        stdin(this, stream: impl Into<Stdio>) { this.streams[0] = Some(stream.into().0); }
+        /// Gives standard output; without this it is closed.
+        stdout(this, stream: impl Into<Stdio>) { this.streams[1] = Some(stream.into().0); }
+        /// Gives standard error; without this it is closed.
+        stderr(this, stream: impl Into<Stdio>) { this.streams[2] = Some(stream.into().0); }
+        /// Gives a descriptor by name, in the next free slot from 3. Names reach the program by the `LISTEN_FDS` and
+        /// `LISTEN_FDNAMES` convention (`man 3 sd_listen_fds_with_names`); they may not hold a colon or control characters.
+        slot(this, name: impl Into<String>, file: impl Into<OwnedFd>) { this.named.push((name.into(), file.into())); }
+        /// Gives a descriptor at a slot of this number.
+        fd(this, number: i32, file: impl Into<OwnedFd>) { this.numbered.insert(number, file.into()); }
+        /// Gives one capability.
+        grant(this, grant: Grant) { this.grants.push(grant); }
+        /// Gives capabilities.
+        grants(this, grants: impl IntoIterator<Item = Grant>) { this.grants.extend(grants); }
+        /// Sets a limit; the last of a kind counts.
+        limit(this, limit: Limit) { this.limits.push(limit); }
+        /// Lets a promise go unkept where this kernel has no mechanism for it. The [`Description`] lists what is not enforced.
+        degrade(this, promise: Promise) { this.degraded.push(promise); }
+        /// No other program is executed by `execve`, and no memory is executed as a file. A loader or an interpreter can still map
+        /// and run code: this promises no more than it says.
+        only(this, only: bool) { this.only = only; }
+        /// Joins the process group of that number, in the caller's session; 0 makes one. Instead of a session of its own.
+        process_group(this, group: i32) { this.group = Group::Join(group); }
+        /// Whether it gets a session of its own, as it does by default; else it stays in the caller's session and group.
+        session(this, own: bool) { this.group = if own { Group::Session } else { Group::Caller }; }
+        /// Makes a terminal the controlling one of its session. Give it as a stream too if the program is to use it.
+        controlling_terminal(this, terminal: OwnedFd) { this.terminal = Some(terminal); }
+        /// Makes its process group the foreground one of the terminal that is its standard input, before it runs.
+        foreground(this, foreground: bool) { this.foreground = foreground; }
+        /// The file mode creation mask, instead of `022`.
+        umask(this, mask: u32) { this.umask = mask & 0o777; }
+        /// The signals it starts with blocked, instead of none.
+        signal_mask(this, mask: SignalSet) { this.mask = mask; }
+        /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7).
+        cgroup(this, directory: OwnedFd) { this.cgroup = Some(directory); }
+        /// Kills it when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`): of use to a program whose main thread spawns and
+        /// stays, and to no other.
+        die_with_thread(this, die: bool) { this.die_with_thread = die; }
+        /// Kills it, and waits for it, when its [`Process`] is dropped.
+        kill_on_drop(this, kill: bool) { this.kill_on_drop = kill; }
+        /// Asks for [`Refusals`](crate::Refusals), which the caller must then serve.
+        tell_refusals(this, tell: bool) { this.tell_refusals = tell; }
+        /// What to take the kernel for: [`Support::with_landlock_at_most`] shows what would hold on an older one.
+        support(this, support: Support) { this.support = support; }
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// One sentence that names the part at fault: a grant that cannot be opened, a promise that this kernel cannot keep, a
+    /// program that is not there or cannot run, an operation that the kernel refused. Nothing is left behind.
+    pub fn spawn(&mut self) -> Result<Process> {
+        let prepared = self.prepare()?;
+        birth::spawn(self, prepared)
+    }
+
+    /// Starts it and waits for its end.
+    ///
+    /// # Errors
+    /// Those of [`spawn`](Command::spawn) and [`Process::wait`].
+    pub fn status(&mut self) -> Result<Ended> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts it with pipes at the standard output and error that were not set, and collects what it writes.
+    ///
+    /// # Errors
+    /// Those of [`spawn`](Command::spawn) and [`Process::wait_with_output`].
+    pub fn output(&mut self) -> Result<Output> {
+        for stream in 1..=2 {
+            if self.streams[stream].is_none() {
+                self.prepared = None;
+                self.streams[stream] = Some(Kind::Piped);
+            }
+        }
+        self.spawn()?.wait_with_output()
+    }
+
+    /// What the child would hold, and which mechanism enforces each line. Opens what a spawn would open, and starts nothing.
+    ///
+    /// # Errors
+    /// Those of a spawn, as far as they show before the birth.
+    pub fn describe(&mut self) -> Result<Description> {
+        Ok(birth::describe(self, &birth::prepare(self)?))
+    }
+
+    fn prepare(&mut self) -> Result<Arc<Prepared>> {
+        match &self.prepared {
+            Some(prepared) if prepared.fits_caller(self) => Ok(Arc::clone(prepared)),
+            _ => {
+                let mut prepared = birth::prepare(self)?;
+                prepared.authority.forget_opened();
+                let prepared = Arc::new(prepared);
+                self.prepared = Some(Arc::clone(&prepared));
+                Ok(prepared)
+            }
+        }
+    }
+
+    fn has_ambient(&self) -> bool {
+        self.grants.contains(&Grant::Ambient)
+    }
+
+    fn child_path(&self) -> &OsStr {
+        self.environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str)
+    }
+}

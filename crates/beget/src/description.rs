@@ -1,0 +1,97 @@
+//! What a child would hold, as data: for `show`, for audits, for tests.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use beget_authority::{Enforced, Grant, Rights, Support};
+
+/// A slot that the program sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its number.
+    pub number: i32,
+    /// Its name.
+    pub name: String,
+}
+
+/// A file or directory that it may open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where it really is, links followed.
+    pub path: PathBuf,
+    /// What it may do there.
+    pub rights: Rights,
+    /// A directory: also with all below it.
+    pub below: bool,
+}
+
+/// A child's whole CSpace, and what holds it to that.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Description {
+    /// The program, where it was found.
+    pub program: PathBuf,
+    /// It is a script: what is executed is its interpreter.
+    pub interpreted: bool,
+    /// It is set-uid or set-gid, which gains it nothing.
+    pub privileged: bool,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Its environment, as `NAME=VALUE`.
+    pub environment: Vec<OsString>,
+    /// Its working directory.
+    pub directory: String,
+    /// Its descriptors.
+    pub slots: Vec<Slot>,
+    /// The files that it may open.
+    pub files: Vec<File>,
+    /// The network grants.
+    pub network: Vec<Grant>,
+    /// It may create processes.
+    pub spawn: bool,
+    /// It may do all that its user may.
+    pub ambient: bool,
+    /// Its file mode creation mask.
+    pub umask: u32,
+    /// It has a session of its own.
+    pub session: bool,
+    /// It is in the foreground of the terminal at its standard input.
+    pub foreground: bool,
+    /// Resource limits: name, soft, hard; `u64::MAX` is none.
+    pub limits: Vec<(&'static str, u64, u64)>,
+    /// The promises made, and what keeps each.
+    pub enforced: Vec<Enforced>,
+    /// The operations of its birth, in order.
+    pub operations: Vec<String>,
+    /// What the kernel was taken for.
+    pub support: Support,
+}
+
+impl Description {
+    /// What stays open, whatever is granted: the kernel has no way to close it without namespaces.
+    #[must_use]
+    pub fn stays_open(&self) -> Vec<&'static str> {
+        if self.ambient {
+            return vec!["everything that this user may do"];
+        }
+        let mut open = vec![
+            "metadata: stat, chmod, utimes and the existence of this user's own files, by path",
+            "information: numbers and existence of other processes, the machine's name, load and clocks",
+        ];
+        if self.foreground {
+            open.push("the terminal: its settings can be changed (fake input is refused)");
+        }
+        if self.network.contains(&Grant::InetDns) {
+            open.push("UDP to any place: no kernel narrows it by address");
+        }
+        if self.network.contains(&Grant::Net) {
+            open.push("the whole network, also services on this machine that listen on its addresses");
+        } else if self.network.iter().any(|grant| matches!(grant, Grant::TcpConnect(_))) {
+            open.push("the granted TCP ports of every host, this machine included");
+        }
+        if !self.session && !self.foreground {
+            open.push("the caller's session and terminal");
+        }
+        open
+    }
+}

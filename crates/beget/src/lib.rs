@@ -1,0 +1,52 @@
+//! Creates processes on Linux. A child begins with nothing, and holds exactly what it was given.
+//!
+//! [`Command`] has the method names that users of [`std::process::Command`] know. The difference is what happens when a method is
+//! *not* called: then the child has no such thing. No descriptor, not even standard output; no variable; no file that it may
+//! open; no socket; no right to signal, trace or start another process.
+//!
+//! ```
+//! use beget::{Command, Grant, Stdio};
+//!
+//! let output = Command::new("/bin/sh")
+//!     .args(["-c", "echo $GREETING; cat /etc/passwd | wc -c"])
+//!     .env("GREETING", "hello")
+//!     .grant(Grant::Base)
+//!     .stdout(Stdio::piped())
+//!     .output()?;
+//! // `echo` is a part of the shell; a pipe would need processes, and those were not granted.
+//! assert_eq!(output.stdout, b"hello\n");
+//! assert!(!output.status.success());
+//! # Ok::<(), beget::Error>(())
+//! ```
+//!
+//! # Safety idea
+//!
+//! A birth is a plan, built here from descriptors that are already open, and run by the interpreter of `beget-plan` in the new
+//! process; nothing is looked up by name there. This crate forbids `unsafe`.
+//!
+//! # What it does not do
+//!
+//! It does not change user or group, and it does not end grandchildren: both need a process between, which a later version
+//! brings (`beget run` ends them). It makes no namespaces: the names and attributes of the user's own files stay visible by
+//! path; see SECURITY.md.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod description;
+mod end;
+mod error;
+mod process;
+mod program;
+mod refusals;
+mod stdio;
+
+pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Support};
+pub use beget_sys::signal::SignalSet;
+pub use command::{Command, DEFAULT_PATH};
+pub use description::{Description, File, Slot};
+pub use end::{Ended, Usage};
+pub use error::{Error, Fault, Result};
+pub use process::{Output, Process};
+pub use refusals::{Refusal, Refusals};
+pub use stdio::Stdio;

@@ -1,0 +1,245 @@
+//! A process, held by its pidfd: never by a number, which could come to mean another.
+
+use std::io::{PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use beget_sys::wait::{self, option};
+use beget_sys::{Errno, process::Child};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::command::Prepared;
+use crate::end::Ended;
+use crate::error::{Error, Fault, Result};
+use crate::refusals::Refusals;
+
+const SIGKILL: i32 = 9;
+
+/// A running or ended process. Several threads may wait for it at once; each gets the same answer.
+///
+/// Dropping it leaves the process running, as with the standard library's, unless
+/// [`kill_on_drop`](crate::Command::kill_on_drop) was asked for; one that nobody waits for stays a zombie while its creator
+/// lives.
+#[derive(Debug)]
+pub struct Process {
+    /// The other end of a piped standard input.
+    pub stdin: Option<PipeWriter>,
+    /// The other end of a piped standard output.
+    pub stdout: Option<PipeReader>,
+    /// The other end of a piped standard error.
+    pub stderr: Option<PipeReader>,
+    /// Where refusals arrive, when they were asked for and the kernel gave a listener.
+    pub refusals: Option<Refusals>,
+    number: u32,
+    pidfd: OwnedFd,
+    ended: Mutex<Option<Ended>>,
+    kill_on_drop: bool,
+    /// Grants whose rules live only as long as somebody holds their files.
+    _held: Arc<Prepared>,
+}
+
+/// What a process wrote, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Exit code or signal.
+    pub status: ExitStatus,
+    /// All it wrote to a piped standard output.
+    pub stdout: Vec<u8>,
+    /// All it wrote to a piped standard error.
+    pub stderr: Vec<u8>,
+    /// How it ended and what it used.
+    pub ended: Ended,
+}
+
+impl Process {
+    pub(crate) fn new(child: Child, held: Arc<Prepared>, kill_on_drop: bool) -> Process {
+        Process {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            refusals: None,
+            number: child.number,
+            pidfd: child.pidfd,
+            ended: Mutex::new(None),
+            kill_on_drop,
+            _held: held,
+        }
+    }
+
+    /// Its process number, for messages; use [`signal`](Process::signal) to signal it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.number
+    }
+
+    /// Waits until it ends. Standard input, if piped, is closed first, so that a program that reads to its end can end.
+    ///
+    /// # Errors
+    /// [`Fault::StatusTaken`] when somebody else in this process took the status and the kernel keeps no note of it (before
+    /// Linux 6.15).
+    pub fn wait(&mut self) -> Result<Ended> {
+        drop(self.stdin.take());
+        self.wait_shared()
+    }
+
+    /// The same from several threads at once; closes nothing.
+    ///
+    /// # Errors
+    /// As for [`wait`](Process::wait).
+    pub fn wait_shared(&self) -> Result<Ended> {
+        loop {
+            if let Some(ended) = self.wait_until(None)? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// How it ended, or `None` while it runs.
+    ///
+    /// # Errors
+    /// As for [`wait`](Process::wait).
+    pub fn try_wait(&self) -> Result<Option<Ended>> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.is_none() {
+            *ended = self.take_status()?;
+        }
+        Ok(*ended)
+    }
+
+    /// Waits at most `time`; `None` when it still runs then.
+    ///
+    /// # Errors
+    /// As for [`wait`](Process::wait).
+    pub fn wait_timeout(&self, time: Duration) -> Result<Option<Ended>> {
+        self.wait_until(Instant::now().checked_add(time))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Ended>> {
+        loop {
+            if let Some(ended) = self.try_wait()? {
+                return Ok(Some(ended));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let time = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut watched, time.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(Error::io("wait", errno)),
+            }
+            if left == Some(Duration::ZERO) {
+                return self.try_wait();
+            }
+        }
+    }
+
+    fn take_status(&self) -> Result<Option<Ended>> {
+        loop {
+            match wait::on(self.pidfd.as_fd(), option::EXITED | option::ALL | option::NO_HANG) {
+                Ok(None) => return Ok(None),
+                Ok(Some((change, usage))) => return Ok(Ended::from_change(change, usage)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECHILD) => return self.taken_status().map(Some),
+                Err(errno) => return Err(Error::kernel("wait", errno, Fault::Kernel)),
+            }
+        }
+    }
+
+    /// Somebody waited for any child, or SIGCHLD is ignored. The kernel may have kept a note.
+    fn taken_status(&self) -> Result<Ended> {
+        match wait::taken_status(self.pidfd.as_fd()) {
+            Ok(raw) => Ok(Ended { status: ExitStatus::from_raw(raw), usage: None }),
+            Err(_) => {
+                let words = "the status was taken by another wait in this process, or SIGCHLD is ignored";
+                Err(Error::new("wait", words, Fault::StatusTaken))
+            }
+        }
+    }
+
+    /// Waits for the end and collects what it wrote to piped streams meanwhile.
+    ///
+    /// # Errors
+    /// As for [`wait`](Process::wait), and those of reading a pipe.
+    pub fn wait_with_output(mut self) -> Result<Output> {
+        drop(self.stdin.take());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let streams = [self.stdout.take(), self.stderr.take()];
+        collect(streams, [&mut stdout, &mut stderr]).map_err(|error| Error::io("output", error))?;
+        let ended = self.wait()?;
+        Ok(Output { status: ended.status, stdout, stderr, ended })
+    }
+
+    /// Ends it with SIGKILL. Nothing happens when it has ended already.
+    ///
+    /// # Errors
+    /// `EPERM` when it changed its user.
+    pub fn kill(&self) -> Result<()> {
+        self.signal(SIGKILL)
+    }
+
+    /// Sends it a signal, and never to another process that got its number. Nothing happens when it has ended already.
+    ///
+    /// # Errors
+    /// `EPERM` when it changed its user; `EINVAL` for an unknown signal.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        match wait::send_signal(self.pidfd.as_fd(), signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(Error::kernel(format!("signal {signal}"), errno, Fault::Caller)),
+        }
+    }
+
+    /// The signal that stopped it, if it was stopped since last asked.
+    ///
+    /// # Errors
+    /// None but those of `waitid`.
+    pub fn try_stopped(&self) -> Result<Option<i32>> {
+        match wait::on(self.pidfd.as_fd(), option::STOPPED | option::ALL | option::NO_HANG) {
+            Ok(Some((wait::Change::Stopped(signal), _))) => Ok(Some(signal)),
+            Ok(_) | Err(Errno::ECHILD | Errno::EINTR) => Ok(None),
+            Err(errno) => Err(Error::kernel("wait", errno, Fault::Kernel)),
+        }
+    }
+}
+
+/// The pidfd: readable when the process has ended.
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.kill_on_drop && matches!(self.try_wait(), Ok(None)) {
+            let _ = self.kill();
+            let _ = self.wait_shared();
+        }
+    }
+}
+
+/// Reads several pipes to their ends at once, without threads.
+fn collect(mut streams: [Option<PipeReader>; 2], buffers: [&mut Vec<u8>; 2]) -> std::io::Result<()> {
+    let mut chunk = [0; 16 << 10];
+    while streams.iter().any(Option::is_some) {
+        let mut watched: Vec<PollFd<'_>> =
+            streams.iter().flatten().map(|stream| PollFd::new(stream, PollFlags::IN)).collect();
+        match poll(&mut watched, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut ready = watched.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        for (stream, buffer) in streams.iter_mut().zip(0..).filter(|(stream, _)| stream.is_some()) {
+            if ready.next() != Some(true) {
+                continue;
+            }
+            let read = stream.as_mut().map_or(Ok(0), |stream| stream.read(&mut chunk))?;
+            buffers[buffer].extend_from_slice(&chunk[..read]);
+            if read == 0 {
+                *stream = None;
+            }
+        }
+    }
+    Ok(())
+}

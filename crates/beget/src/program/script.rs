@@ -1,0 +1,86 @@
+//! The first line of a script.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// The longest first line, as in the kernel.
+const LONGEST: usize = 255;
+
+/// `#!interpreter argument`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) interpreter: OsString,
+    /// All after the interpreter is one argument.
+    pub(super) argument: Option<OsString>,
+}
+
+/// Reads the first line; `None` when the file is not a script.
+pub(super) fn parse(head: &[u8]) -> Result<Option<Line>, &'static str> {
+    let Some(rest) = head.strip_prefix(b"#!") else { return Ok(None) };
+    let end = match rest.iter().position(|byte| *byte == b'\n') {
+        Some(end) => end,
+        None if head.len() <= LONGEST => rest.len(),
+        None => return Err("its first line is longer than 255 bytes"),
+    };
+    let line = rest[..end].trim_ascii();
+    let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let (interpreter, argument) = match line.iter().position(blank) {
+        Some(at) => (&line[..at], line[at..].trim_ascii()),
+        None => (line, &b""[..]),
+    };
+    if interpreter.is_empty() {
+        return Err("its first line names no interpreter");
+    }
+    let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    Ok(Some(Line {
+        interpreter: owned(interpreter),
+        argument: (!argument.is_empty()).then(|| owned(argument)),
+    }))
+}
+
+impl Line {
+    /// What `env` will look up, when the interpreter is `env`: the first word that is no option and no assignment.
+    pub(super) fn env_target(&self) -> Option<OsString> {
+        if Path::new(&self.interpreter).file_name() != Some(OsStr::new("env")) {
+            return None;
+        }
+        let argument = self.argument.as_ref()?.as_bytes();
+        let words: Vec<&[u8]> = match argument.strip_prefix(b"-S") {
+            Some(split) => split.split(|byte| byte.is_ascii_whitespace()).collect(),
+            None => vec![argument],
+        };
+        let target =
+            words.into_iter().find(|word| !word.is_empty() && word[0] != b'-' && !word.contains(&b'='))?;
+        Some(OsString::from_vec(target.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Option<(String, Option<String>)> {
+        let words = |words: OsString| words.into_string().unwrap();
+        parse(text.as_bytes()).unwrap().map(|line| (words(line.interpreter), line.argument.map(words)))
+    }
+
+    #[test]
+    fn lines_read_as_the_kernel_reads_them() {
+        assert_eq!(line("#!/bin/sh\n"), Some(("/bin/sh".into(), None)));
+        assert_eq!(line("#! /bin/sh -e -u \nx"), Some(("/bin/sh".into(), Some("-e -u".into()))));
+        assert_eq!(line("#!/bin/sh"), Some(("/bin/sh".into(), None)));
+        assert_eq!(line("\x7fELF"), None);
+        assert_eq!(line(""), None);
+        assert!(parse(b"#!\n").is_err());
+        assert!(parse(&[b"#!/".as_slice(), &[b'x'; 253]].concat()).is_err());
+    }
+
+    #[test]
+    fn env_names_its_target() {
+        let target = |text: &str| parse(text.as_bytes()).unwrap().unwrap().env_target();
+        assert_eq!(target("#!/usr/bin/env python3\n"), Some("python3".into()));
+        assert_eq!(target("#!/usr/bin/env -S -i A=b node --x\n"), Some("node".into()));
+        assert_eq!(target("#!/bin/sh env\n"), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! What a standard stream of a child is.
+
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
+
+/// What to put at standard input, output or error. A stream that is not set is closed.
+#[derive(Debug)]
+pub struct Stdio(pub(crate) Kind);
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Inherit,
+    Null,
+    Piped,
+    File(OwnedFd),
+}
+
+impl Stdio {
+    /// The caller's own stream.
+    #[must_use]
+    pub fn inherit() -> Stdio {
+        Stdio(Kind::Inherit)
+    }
+
+    /// `/dev/null`.
+    #[must_use]
+    pub fn null() -> Stdio {
+        Stdio(Kind::Null)
+    }
+
+    /// A new pipe at every spawn, whose other end is in the [`Process`](crate::Process).
+    #[must_use]
+    pub fn piped() -> Stdio {
+        Stdio(Kind::Piped)
+    }
+}
+
+macro_rules! from {
+    ($($kind:ty),*) => {$(
+        impl From<$kind> for Stdio {
+            fn from(file: $kind) -> Stdio {
+                Stdio(Kind::File(file.into()))
+            }
+        }
+    )*};
+}
+
+from!(OwnedFd, File, PipeReader, PipeWriter);

@@ -1,0 +1,263 @@
+//! Every flag, once: its name, its value, what it says in help, and what it does. Help is written from this table and nothing is
+//! accepted that is not in it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use beget::{Grant, Limit, Support};
+
+use crate::options::{FdSource, Options};
+use crate::units;
+
+/// A command that takes flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Run,
+    Show,
+}
+
+/// The group a flag is listed under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Grants,
+    Limits,
+    How,
+}
+
+impl Group {
+    pub(crate) const ALL: [Group; 3] = [Group::Grants, Group::Limits, Group::How];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Group::Grants => "GRANTS: what the program holds; nothing else is there",
+            Group::Limits => "LIMITS",
+            Group::How => "HOW",
+        }
+    }
+}
+
+/// What a flag does with its value, empty for a flag without one.
+type Apply = fn(&mut Options, OsString) -> Result<(), String>;
+
+/// A flag.
+pub(crate) struct Flag {
+    pub(crate) name: &'static str,
+    /// The value's name; empty for a flag without one.
+    pub(crate) value: &'static str,
+    pub(crate) group: Group,
+    pub(crate) help: &'static str,
+    pub(crate) apply: Apply,
+}
+
+const fn flag(
+    name: &'static str,
+    value: &'static str,
+    group: Group,
+    help: &'static str,
+    apply: Apply,
+) -> Flag {
+    Flag { name, value, group, help, apply }
+}
+
+fn text(value: &OsStr) -> Result<&str, String> {
+    value.to_str().ok_or_else(|| "not UTF-8".to_owned())
+}
+
+fn number<T: std::str::FromStr>(value: &OsStr) -> Result<T, String> {
+    text(value)?.parse().map_err(|_| format!("{} is no whole number in range", value.display()))
+}
+
+fn grant(options: &mut Options, grant: Grant) -> Result<(), String> {
+    options.grants.push(grant);
+    Ok(())
+}
+
+/// All of them, in the order that help has.
+pub(crate) const FLAGS: &[Flag] = &[
+    flag(
+        "read",
+        "PATH",
+        Group::Grants,
+        "read PATH and all below it; links are followed now, and what was granted is what\n`show` prints. A file is granted itself, not its name: an atomic save\nreplaces it, so grant the folder",
+        |options, value| grant(options, Grant::Read(PathBuf::from(value))),
+    ),
+    flag(
+        "write",
+        "PATH",
+        Group::Grants,
+        "read, write, create, remove, rename and truncate there; no devices",
+        |options, value| grant(options, Grant::Write(PathBuf::from(value))),
+    ),
+    flag("exec", "PATH", Group::Grants, "read and execute", |options, value| {
+        grant(options, Grant::Execute(PathBuf::from(value)))
+    }),
+    flag(
+        "base",
+        "",
+        Group::Grants,
+        "the system's own program files: /usr, the public files of /etc, /dev/null and its like",
+        |options, _| grant(options, Grant::Base),
+    ),
+    flag(
+        "fd",
+        "NAME=N|NAME=PATH[:rw]",
+        Group::Grants,
+        "an open descriptor of the caller, or PATH opened, in the next free slot from 3;\nnames by the LISTEN_FDS and LISTEN_FDNAMES convention",
+        fd,
+    ),
+    flag(
+        "env",
+        "NAME[=VALUE]",
+        Group::Grants,
+        "a variable; no other is passed. PATH is /usr/local/bin:/usr/bin:/bin unless given",
+        env,
+    ),
+    flag("tcp-connect", "PORT", Group::Grants, "connect to this TCP port, of any host", |options, value| {
+        grant(options, Grant::TcpConnect(number(&value)?))
+    }),
+    flag("tcp-bind", "PORT", Group::Grants, "bind this TCP port and listen", |options, value| {
+        grant(options, Grant::TcpBind(number(&value)?))
+    }),
+    flag(
+        "inet-dns",
+        "",
+        Group::Grants,
+        "ask name servers: UDP, to any place, and TCP port 53",
+        |options, _| grant(options, Grant::InetDns),
+    ),
+    flag("net", "", Group::Grants, "the whole network, but no Unix sockets", |options, _| {
+        grant(options, Grant::Net)
+    }),
+    flag(
+        "spawn",
+        "",
+        Group::Grants,
+        "create processes; they hold no more than the program does",
+        |options, _| grant(options, Grant::Spawn),
+    ),
+    flag(
+        "memory",
+        "SIZE",
+        Group::Limits,
+        "memory of all its processes together, such as 512M",
+        |options, value| {
+            options.limits.push(Limit::Memory(units::size(text(&value)?)?));
+            Ok(())
+        },
+    ),
+    flag("cpus", "N", Group::Limits, "processors it runs on", |options, value| {
+        options.limits.push(Limit::Processors(number(&value)?));
+        Ok(())
+    }),
+    flag("processes", "N", Group::Limits, "processes and threads at once", |options, value| {
+        options.limits.push(Limit::Processes(number(&value)?));
+        Ok(())
+    }),
+    flag(
+        "open-files",
+        "N",
+        Group::Limits,
+        "open files of each process, instead of 1024",
+        |options, value| {
+            options.limits.push(Limit::OpenFiles(number(&value)?));
+            Ok(())
+        },
+    ),
+    flag(
+        "timeout",
+        "DURATION",
+        Group::Limits,
+        "end the whole tree after this time, such as 90s, 5m or 1.5h",
+        |options, value| {
+            options.timeout = Some(units::duration(text(&value)?)?);
+            Ok(())
+        },
+    ),
+    flag(
+        "cwd",
+        "PATH",
+        Group::How,
+        "start there instead of in /; being there grants nothing",
+        |options, value| {
+            options.directory = Some(PathBuf::from(value));
+            Ok(())
+        },
+    ),
+    flag(
+        "only",
+        "",
+        Group::How,
+        "execute no other program; a loader or an interpreter can still map code",
+        |options, _| {
+            options.only = true;
+            Ok(())
+        },
+    ),
+    flag(
+        "degrade",
+        "PROMISE",
+        Group::How,
+        "go on where this kernel cannot keep the promise; `show` lists what is not enforced",
+        |options, value| {
+            options.degraded.push(text(&value)?.parse()?);
+            Ok(())
+        },
+    ),
+    flag(
+        "as-if",
+        "landlock=N|none",
+        Group::How,
+        "take the kernel's Landlock for ABI N at most, or for none: to see what would hold\non an older kernel",
+        as_if,
+    ),
+    flag(
+        "json",
+        "",
+        Group::How,
+        "`show`: print JSON. `run`: at the end print the result as JSON, on standard error",
+        |options, _| {
+            options.json = true;
+            Ok(())
+        },
+    ),
+];
+
+fn env(options: &mut Options, value: OsString) -> Result<(), String> {
+    let bytes = value.as_bytes();
+    let (name, value) = match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&bytes[..at], OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
+        None => (
+            bytes,
+            std::env::var_os(OsStr::from_bytes(bytes)).ok_or("not set here, so there is nothing to pass")?,
+        ),
+    };
+    options.environment.push((OsStr::from_bytes(name).to_owned(), value));
+    Ok(())
+}
+
+fn fd(options: &mut Options, value: OsString) -> Result<(), String> {
+    let bytes = value.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=').ok_or("wants NAME=N or NAME=PATH")?;
+    let (name, what) = (text(OsStr::from_bytes(&bytes[..at]))?.to_owned(), &bytes[at + 1..]);
+    let digits = what.strip_prefix(b"-").unwrap_or(what);
+    let source = if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+        // A number that no descriptor can have is as wrong as one that is not open, and told in the same words.
+        FdSource::Number(text(OsStr::from_bytes(what))?.parse().unwrap_or(-1))
+    } else {
+        let (path, writing) = match what.strip_suffix(b":rw") {
+            Some(path) => (path, true),
+            None => (what, false),
+        };
+        FdSource::Path { path: PathBuf::from(OsString::from_vec(path.to_vec())), writing }
+    };
+    options.fds.push((name, value, source));
+    Ok(())
+}
+
+fn as_if(options: &mut Options, value: OsString) -> Result<(), String> {
+    let abi = text(&value)?.strip_prefix("landlock=").ok_or("wants landlock=N or landlock=none")?;
+    let abi = if abi == "none" { None } else { Some(number(OsStr::new(abi))?) };
+    options.support = Support::detect().with_landlock_at_most(abi);
+    Ok(())
+}

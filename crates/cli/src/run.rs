@@ -1,0 +1,211 @@
+//! `beget run`: starts the program, stays beside it, and leaves nothing when it ends.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use beget::{Ended, Process, Refusal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
+use serde_json::json;
+
+use crate::options::Options;
+use crate::signals::{self, Signals};
+use crate::terminal::Terminal;
+use crate::{FAILED, tree};
+
+/// A message and an exit code.
+type Failure = (String, u8);
+
+fn own_failure(message: impl ToString) -> Failure {
+    (message.to_string(), FAILED)
+}
+
+/// Runs the program and gives the exit code.
+pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
+    let program = options.program.take().unwrap_or_default();
+    let mut command = options.command(&program).map_err(own_failure)?;
+    let terminal = Terminal::find();
+    match &terminal {
+        Some(terminal) => {
+            command.process_group(0).foreground(terminal.foreground).grant(beget::Grant::Terminal);
+        }
+        None => {
+            command.session(true);
+        }
+    }
+    command.die_with_thread(true).tell_refusals(true);
+    tree::adopt_orphans().map_err(own_failure)?;
+    let signals = Signals::take().map_err(own_failure)?;
+
+    let started = Instant::now();
+    let process = command.spawn().map_err(|error| (error.to_string(), error.exit_code()));
+    let process = match process {
+        Ok(process) => process,
+        Err(failure) => {
+            // The child may have been put in the foreground before the operation that failed.
+            if let Some(terminal) = &terminal {
+                terminal.restore();
+            }
+            return Err(failure);
+        }
+    };
+    let mut watch = Watch { process, signals, terminal, refused: BTreeMap::new(), timed_out: false };
+    let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));
+    tree::end_all();
+    if let Some(terminal) = &watch.terminal {
+        terminal.restore();
+    }
+    let ended = ended?;
+    watch.report(&ended, &options, started.elapsed());
+    Ok(ended.code())
+}
+
+/// Everything that can happen while the program runs.
+struct Watch {
+    process: Process,
+    signals: Signals,
+    terminal: Option<Terminal>,
+    refused: BTreeMap<Refusal, u64>,
+    timed_out: bool,
+}
+
+impl Watch {
+    fn until_end(&mut self, deadline: Option<Instant>) -> Result<Ended, Failure> {
+        loop {
+            if let Some(ended) = self.process.try_wait().map_err(own_failure)? {
+                return Ok(ended);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) && !self.timed_out {
+                self.timed_out = true;
+                self.process.kill().map_err(own_failure)?;
+            }
+            let time = left.filter(|_| !self.timed_out).and_then(|left| Timespec::try_from(left).ok());
+            self.wait_for_something(time.as_ref())?;
+        }
+    }
+
+    fn wait_for_something(&mut self, time: Option<&Timespec>) -> Result<(), Failure> {
+        let mut watched =
+            vec![PollFd::new(&self.process, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        if let Some(refusals) = &self.process.refusals {
+            watched.push(PollFd::from_borrowed_fd(refusals.as_fd(), PollFlags::IN));
+        }
+        match poll(&mut watched, time) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(own_failure(errno)),
+        }
+        let happened = |index: usize| watched.get(index).map_or(PollFlags::empty(), PollFd::revents);
+        let (signal, refusal) = (happened(1), happened(2));
+        if refusal.contains(PollFlags::IN) {
+            self.tell_refusal();
+        } else if !refusal.is_empty() {
+            // Nobody is left who could be refused anything.
+            self.process.refusals = None;
+        }
+        if !signal.is_empty() {
+            while let Some(number) = self.signals.next() {
+                self.take(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_refusal(&mut self) {
+        match self.process.refusals.as_ref().map(beget::Refusals::next) {
+            Some(Ok(Some(refusal))) => *self.refused.entry(refusal).or_default() += 1,
+            Some(Err(_)) => self.process.refusals = None,
+            _ => {}
+        }
+    }
+
+    fn group(&self) -> Option<Pid> {
+        Pid::from_raw(self.process.id() as i32)
+    }
+
+    fn take(&mut self, number: i32) -> Result<(), Failure> {
+        match number {
+            signals::CHLD => {
+                tree::reap_orphans(self.process.id() as i32);
+                if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
+                    self.stop_with(signal);
+                }
+            }
+            signals::CONT => self.go_on(),
+            signals::TSTP | signals::TTIN | signals::TTOU => {
+                if self.terminal.is_some() {
+                    self.signal_group(number);
+                }
+            }
+            number if signals::is_forwarded(number) => self.process.signal(number).map_err(own_failure)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn signal_group(&self, number: i32) {
+        if let (Some(_), Some(group)) = (&self.terminal, self.group()) {
+            let _ = beget_sys::signal::kill(-group.as_raw_nonzero().get(), number);
+        }
+    }
+
+    /// The program stopped: we stop too, as a job of the shell's, and go on together.
+    fn stop_with(&mut self, signal: i32) {
+        let Some(terminal) = &mut self.terminal else { return };
+        terminal.take_back();
+        let signal = match signal {
+            signals::TTIN | signals::TTOU => signal,
+            _ => signals::TSTP,
+        };
+        self.signals.suffer(signal);
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        if let (Some(terminal), Some(group)) = (&mut self.terminal, Pid::from_raw(self.process.id() as i32)) {
+            terminal.hand_over(group);
+            self.signal_group(signals::CONT);
+        } else {
+            let _ = self.process.signal(signals::CONT);
+        }
+    }
+
+    /// What is worth telling: quiet unless asked, or unless the program failed and we know why.
+    fn report(&self, ended: &Ended, options: &Options, time: Duration) {
+        if self.timed_out {
+            eprintln!("beget: limit --timeout: the program was ended after {:.3} s", time.as_secs_f64());
+        }
+        if !ended.status.success() {
+            for (refusal, times) in &self.refused {
+                let times = if *times == 1 { String::new() } else { format!(" {times} times") };
+                eprintln!(
+                    "beget: the program was refused {}{times}; {} would allow it",
+                    refusal.what, refusal.flag
+                );
+            }
+        }
+        if options.json {
+            eprintln!("{}", self.result(ended, time));
+        }
+    }
+
+    fn result(&self, ended: &Ended, time: Duration) -> serde_json::Value {
+        use std::os::unix::process::ExitStatusExt;
+        let refused: Vec<_> = self
+            .refused
+            .iter()
+            .map(|(refusal, times)| json!({"what": refusal.what, "call": refusal.call.to_lowercase(), "flag": refusal.flag, "times": times}))
+            .collect();
+        json!({
+            "exit_code": ended.status.code(),
+            "signal": ended.status.signal(),
+            "timed_out": self.timed_out,
+            "wall_time": time.as_secs_f64(),
+            "user_time": ended.usage.map(|usage| usage.user_time.as_secs_f64()),
+            "system_time": ended.usage.map(|usage| usage.system_time.as_secs_f64()),
+            "memory_peak": ended.usage.map(|usage| usage.memory_peak),
+            "refused": refused,
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! `beget show`: what the child of the same `run` would hold, and what enforces each line.
+
+use std::fmt::Write;
+
+use beget::{Description, Grant};
+use serde_json::{Value, json};
+
+use crate::options::Options;
+use crate::terminal::Terminal;
+use crate::{FAILED, units};
+
+/// Prints it.
+pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
+    let program = options.program.take().unwrap_or_else(|| "/bin/true".into());
+    let mut command = options.command(&program).map_err(|message| (message, FAILED))?;
+    if let Some(terminal) = Terminal::find() {
+        command.process_group(0).foreground(terminal.foreground).grant(Grant::Terminal);
+    }
+    let description = command.describe().map_err(|error| (error.to_string(), error.exit_code()))?;
+    let text = if options.json {
+        format!("{:#}\n", as_json(&description, &options))
+    } else {
+        as_table(&description, &options)
+    };
+    // A reader that left early, such as `head`, is no failure.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    Ok(0)
+}
+
+fn limit(value: u64) -> String {
+    if value == u64::MAX { "none".to_owned() } else { units::bytes(value) }
+}
+
+/// Rows of three columns under a heading.
+struct Table {
+    text: String,
+    rows: Vec<[String; 3]>,
+}
+
+impl Table {
+    fn row(&mut self, a: impl Into<String>, b: impl Into<String>, c: impl Into<String>) {
+        self.rows.push([a.into(), b.into(), c.into()]);
+    }
+
+    fn end_section(&mut self, title: &str) {
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (first, second) = (width(0), width(1));
+        let _ = writeln!(self.text, "{title}");
+        for [a, b, c] in self.rows.drain(..) {
+            let line = format!("  {a:<first$}  {b:<second$}  {c}");
+            let _ = writeln!(self.text, "{}", line.trim_end());
+        }
+        self.text.push('\n');
+    }
+}
+
+fn as_table(description: &Description, options: &Options) -> String {
+    let mut table = Table { text: String::new(), rows: Vec::new() };
+    table.row(
+        "program",
+        description.program.display().to_string(),
+        if description.interpreted { "a script; its interpreter is executed" } else { "" },
+    );
+    if description.privileged {
+        table.row("", "set-uid or set-gid", "gains nothing: no_new_privs");
+    }
+    table.row("arguments", format!("{}", description.arguments.len()), "");
+    table.row("directory", &description.directory, "grants nothing");
+    table.row("umask", format!("{:03o}", description.umask), "");
+    let leader = match (description.session, description.foreground) {
+        (true, _) => "a session of its own, without a terminal",
+        (false, true) => "a process group of its own, in the terminal's foreground",
+        (false, false) => "a process group of its own, in the terminal's background",
+    };
+    table.row("session", leader, "");
+    table.row(
+        "processes",
+        if description.spawn { "may create processes" } else { "itself and its threads" },
+        "",
+    );
+    table.row(
+        "time",
+        options.timeout.map_or("no limit".to_owned(), |time| format!("{} s", time.as_secs_f64())),
+        "",
+    );
+    table.end_section("PROGRAM");
+
+    for slot in &description.slots {
+        table.row(slot.number.to_string(), &slot.name, "");
+    }
+    table.end_section("DESCRIPTORS  every other number is closed");
+    for variable in &description.environment {
+        let variable = variable.to_string_lossy();
+        let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
+        table.row(name, value, "");
+    }
+    if !description.slots.iter().all(|slot| slot.number < 3) {
+        table.row("LISTEN_PID", "the child's own number", "");
+    }
+    table.end_section("ENVIRONMENT  no other variable is passed");
+    for file in &description.files {
+        let below = if file.below { "and all below" } else { "" };
+        table.row(file.path.display().to_string(), file.rights.to_string(), below);
+    }
+    table.end_section("FILES  no other is opened, made, removed or executed");
+    for grant in &description.network {
+        table.row(grant.to_string(), "", "");
+    }
+    table.end_section(if description.network.is_empty() { "NETWORK  none" } else { "NETWORK" });
+    for (name, soft, hard) in &description.limits {
+        table.row(
+            *name,
+            limit(*soft),
+            if soft == hard { String::new() } else { format!("may raise to {}", limit(*hard)) },
+        );
+    }
+    table.end_section("RESOURCE LIMITS  of each process");
+    for line in &description.enforced {
+        table.row(line.promise.word(), line.promise.what(), line.by.unwrap_or("NOT ENFORCED: given up"));
+    }
+    table.end_section("ENFORCED BY");
+    for open in description.stays_open() {
+        table.row(open, "", "");
+    }
+    table.end_section("STAYS OPEN");
+    table.text.truncate(table.text.trim_end().len());
+    table.text.push('\n');
+    table.text
+}
+
+fn as_json(description: &Description, options: &Options) -> Value {
+    let text = |value: &std::ffi::OsString| value.to_string_lossy().into_owned();
+    let number = |value: u64| if value == u64::MAX { Value::Null } else { json!(value) };
+    let limits: serde_json::Map<String, Value> = description
+        .limits
+        .iter()
+        .map(|(name, soft, hard)| ((*name).to_owned(), json!({"soft": number(*soft), "hard": number(*hard)})))
+        .collect();
+    json!({
+        "program": description.program.to_string_lossy(),
+        "interpreted": description.interpreted,
+        "set_uid": description.privileged,
+        "arguments": description.arguments.iter().map(text).collect::<Vec<_>>(),
+        "environment": description.environment.iter().map(text).collect::<Vec<_>>(),
+        "directory": description.directory,
+        "umask": format!("{:03o}", description.umask),
+        "session": description.session,
+        "foreground": description.foreground,
+        "spawn": description.spawn,
+        "timeout": options.timeout.map(|time| time.as_secs_f64()),
+        "descriptors": description.slots.iter().map(|slot| json!({"number": slot.number, "name": slot.name})).collect::<Vec<_>>(),
+        "files": description.files.iter().map(|file| json!({"path": file.path.to_string_lossy(), "rights": file.rights.to_string(), "below": file.below})).collect::<Vec<_>>(),
+        "network": description.network.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "limits": limits,
+        "enforced": description.enforced.iter().map(|line| json!({"promise": line.promise.word(), "what": line.promise.what(), "by": line.by})).collect::<Vec<_>>(),
+        "stays_open": description.stays_open(),
+        "landlock": description.support.landlock,
+        "operations": description.operations,
+    })
+}

@@ -1,0 +1,229 @@
+//! How a plan lies in memory, and the one check that foreign bytes must pass.
+//!
+//! ```text
+//! 0    magic, version, length in bytes, number of operations, number of descriptors, three words of zero
+//! 32   operations, 32 bytes each: code, seven words
+//! ...  data: strings, tables, filters; the last byte is NUL, so that every string in it ends
+//! ```
+//!
+//! Safety idea: a plan may come from another process, so it is an allegation until [`Plan::check`] has looked at every offset
+//! in it. All reading goes through slices; nothing here is `unsafe`, and nothing can panic.
+
+use core::fmt;
+
+use beget_sys::seccomp;
+
+use crate::op::{Engine, Op, Span};
+
+/// The first word of a plan.
+pub const MAGIC: u32 = u32::from_ne_bytes(*b"BEGT");
+/// The encoding that this interpreter reads.
+pub const VERSION: u32 = 1;
+/// Bytes before the first operation.
+pub const HEADER: usize = 32;
+/// Bytes of an operation.
+pub const RECORD: usize = 32;
+/// The longest plan taken, in bytes: room for the kernel's own limit on arguments, and no more.
+pub const LONGEST: usize = 16 << 20;
+/// The most descriptors that a plan may place.
+pub const MOST_DESCRIPTORS: usize = 4096;
+/// Room for `LISTEN_PID=` and a number, in words of eight bytes.
+pub(crate) const LISTEN_WORDS: usize = 4;
+
+/// Why bytes are not a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The header is cut short, is not one, or says another length than there is.
+    Header,
+    /// This version cannot be read here.
+    Version,
+    /// Operation N means nothing, or has a word that must be zero.
+    Unknown(u32),
+    /// Operation N refers to data, a descriptor or a slot that is not there.
+    Range(u32),
+    /// Operation N would change the process that shares its memory.
+    Engine(u32),
+    /// The last operation does not execute a program, or another one does.
+    Ending,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Header => f.write_str("the plan's header does not fit it"),
+            Refusal::Version => f.write_str("the plan is of another version"),
+            Refusal::Unknown(op) => write!(f, "operation {op} of the plan means nothing"),
+            Refusal::Range(op) => write!(f, "operation {op} of the plan refers to what is not there"),
+            Refusal::Engine(op) => write!(f, "operation {op} of the plan is not for this engine"),
+            Refusal::Ending => f.write_str("the plan does not end in the one program it executes"),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// A checked plan, borrowed from its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    records: &'a [u8],
+    data: &'a [u8],
+    descriptors: usize,
+    filter_words: usize,
+    pointer_words: usize,
+}
+
+/// The little-endian word at `at`, which is the machine's own order on every machine supported.
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+impl<'a> Plan<'a> {
+    /// Checks that `bytes` are a plan that `engine` may run.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the first operation at fault. It says nothing about whether the kernel will agree.
+    pub fn check(bytes: &'a [u8], engine: Engine) -> Result<Plan<'a>, Refusal> {
+        let header = |index: usize| word(bytes, index * 4).ok_or(Refusal::Header);
+        if header(0)? != MAGIC {
+            return Err(Refusal::Header);
+        }
+        if header(1)? != VERSION {
+            return Err(Refusal::Version);
+        }
+        let (length, count, descriptors) = (header(2)? as usize, header(3)? as usize, header(4)? as usize);
+        let reserved = [header(5)?, header(6)?, header(7)?];
+        if length != bytes.len() || length > LONGEST || descriptors > MOST_DESCRIPTORS || reserved != [0; 3] {
+            return Err(Refusal::Header);
+        }
+        let size = count.checked_mul(RECORD).ok_or(Refusal::Header)?;
+        let body = bytes.get(HEADER..).ok_or(Refusal::Header)?;
+        let (records, data) = body.split_at_checked(size).ok_or(Refusal::Header)?;
+        if data.last().is_some_and(|byte| *byte != 0) {
+            return Err(Refusal::Header);
+        }
+        let mut plan = Plan { records, data, descriptors, filter_words: 0, pointer_words: 0 };
+        let mut ended = false;
+        for index in 0..count {
+            let number = index as u32;
+            let op = plan.op(index).ok_or(Refusal::Unknown(number))?;
+            if !op.runs_in(engine) {
+                return Err(Refusal::Engine(number));
+            }
+            if ended {
+                return Err(Refusal::Ending);
+            }
+            ended = matches!(op, Op::Execute { .. });
+            plan.admit(op).ok_or(Refusal::Range(number))?;
+        }
+        if ended { Ok(plan) } else { Err(Refusal::Ending) }
+    }
+
+    /// Checks what `op` refers to, and remembers how much room it needs.
+    fn admit(&mut self, op: Op) -> Option<()> {
+        let slot = |slot: i32| (slot >= 0).then_some(());
+        match op {
+            Op::Place { source, slot: to, closing } => {
+                slot(to)?;
+                (closing <= 1 && (source as usize) < self.descriptors).then_some(())
+            }
+            Op::Raise { floor } => i32::try_from(floor).ok().map(drop),
+            Op::Close { first, last } => (first <= last).then_some(()),
+            Op::Foreground { slot: at }
+            | Op::ControllingTerminal { slot: at }
+            | Op::ChangeDirectory { slot: at }
+            | Op::Landlock { slot: at } => slot(at),
+            Op::Processors { mask } => self.bytes(mask).map(drop),
+            Op::Groups { groups } => self.words(groups, 4).map(drop),
+            Op::JoinKeyring { name, .. } => self.string(name).map(drop),
+            Op::Filter { instructions } => self.admit_filter(instructions),
+            Op::FilterWithListener { asking, refusing, socket } => {
+                slot(socket)?;
+                self.admit_filter(asking)?;
+                self.admit_filter(refusing)
+            }
+            Op::Execute { program, arguments, environment, listening } => {
+                slot(program)?;
+                let pointers = self.strings(arguments)?.checked_add(self.strings(environment)?)?;
+                // Two arrays, each ending in null, and one variable more.
+                self.pointer_words = pointers.checked_add(3)?;
+                (listening <= 1 && arguments.count > 0).then_some(())
+            }
+            _ => Some(()),
+        }
+    }
+
+    fn admit_filter(&mut self, instructions: Span) -> Option<()> {
+        self.words(instructions, size_of::<seccomp::Instruction>())?;
+        let count = instructions.count as usize;
+        self.filter_words = self.filter_words.max(count);
+        (1..=seccomp::LONGEST).contains(&count).then_some(())
+    }
+
+    /// How many strings a table holds, when every one of them is there.
+    fn strings(&self, table: Span) -> Option<usize> {
+        self.words(table, 4)?;
+        for index in 0..table.count {
+            self.string_of(table, index)?;
+        }
+        Some(table.count as usize)
+    }
+
+    /// Operation `index`.
+    #[must_use]
+    pub fn op(&self, index: usize) -> Option<Op> {
+        let at = index.checked_mul(RECORD)?;
+        let record = self.records.get(at..at.checked_add(RECORD)?)?;
+        let mut words = [0; 7];
+        for (index, place) in words.iter_mut().enumerate() {
+            *place = word(record, 4 + index * 4)?;
+        }
+        Op::decode(word(record, 0)?, words)
+    }
+
+    /// How many operations it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.records.len() / RECORD
+    }
+
+    /// How many descriptors must come with it.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.descriptors
+    }
+
+    /// How many words of eight bytes the interpreter needs beside the plan.
+    #[must_use]
+    pub fn scratch(&self) -> usize {
+        self.filter_words + self.pointer_words + LISTEN_WORDS
+    }
+
+    pub(crate) fn filter_words(&self) -> usize {
+        self.filter_words
+    }
+
+    /// The bytes of a span.
+    pub(crate) fn bytes(&self, span: Span) -> Option<&'a [u8]> {
+        self.words(span, 1)
+    }
+
+    /// The bytes of a span whose elements have `size` bytes.
+    pub(crate) fn words(&self, span: Span, size: usize) -> Option<&'a [u8]> {
+        let at = span.at as usize;
+        let length = (span.count as usize).checked_mul(size)?;
+        self.data.get(at..at.checked_add(length)?)
+    }
+
+    /// The bytes from `at` on; there is a NUL among them.
+    pub(crate) fn string(&self, at: u32) -> Option<&'a [u8]> {
+        self.data.get(at as usize..).filter(|rest| !rest.is_empty())
+    }
+
+    /// String `index` of a table.
+    pub(crate) fn string_of(&self, table: Span, index: u32) -> Option<&'a [u8]> {
+        let at = (table.at as usize).checked_add((index as usize).checked_mul(4)?)?;
+        self.string(word(self.data, at)?)
+    }
+}

@@ -1,0 +1,147 @@
+//! The vfork engine: runs a plan in a child that shares the caller's memory, and so costs nothing of the caller's size.
+//!
+//! Safety idea: between `clone3` and exec the child runs only the interpreter, on a guarded stack of its own, with every signal
+//! blocked; it writes to nothing but that stack and the scratch beside it. The calling thread is held by the kernel meanwhile;
+//! other threads go on and are not touched. It can be called from any thread, by any number at once.
+
+use std::boxed::Box;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use beget_sys::memory::Guarded;
+use beget_sys::process::{self, Child};
+use beget_sys::signal::{self, SignalSet};
+use beget_sys::{Errno, wait};
+
+use crate::encoding::Plan;
+use crate::interpreter::{self, Fault};
+
+/// The child's stack. The interpreter's deepest path, unoptimised, uses less than a quarter of this (a test measures it).
+const STACK: usize = 32 << 10;
+/// What a kept mapping has for scratch: enough for any ordinary plan.
+const SCRATCH: usize = 32 << 10;
+
+/// Mappings kept for the next spawn, by address; zero is an empty place. Taking and giving back is one atomic operation, so a
+/// `fork` of the host in another thread can never leave it locked.
+static KEPT: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+
+/// Why there is no child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The process could not be made.
+    Birth(Errno),
+    /// An operation failed in it; nothing of it is left.
+    Op(Fault),
+}
+
+/// A stack and scratch for one child.
+struct Workplace {
+    memory: Guarded,
+    kept: bool,
+}
+
+impl Workplace {
+    fn take(scratch: usize) -> Result<Workplace, Errno> {
+        if scratch <= SCRATCH {
+            for place in &KEPT {
+                let base = place.swap(0, Ordering::Acquire);
+                // SAFETY: the address was put there by `drop` below, with the one length that kept mappings have, and the swap
+                // took it out for us alone.
+                if let Some(memory) = unsafe { Guarded::from_raw(base, STACK + SCRATCH + GUARD) } {
+                    return Ok(Workplace { memory, kept: true });
+                }
+            }
+        }
+        let memory = Guarded::map(STACK + scratch.max(SCRATCH))?;
+        Ok(Workplace { memory, kept: scratch <= SCRATCH })
+    }
+
+    fn give_back(self) {
+        if self.kept {
+            let (base, _) = self.memory.into_raw();
+            for place in &KEPT {
+                if place.compare_exchange(0, base, Ordering::Release, Ordering::Relaxed).is_ok() {
+                    return;
+                }
+            }
+            // SAFETY: the pair came from `into_raw` a moment ago and found no place.
+            drop(unsafe { Guarded::from_raw(base, STACK + SCRATCH + GUARD) });
+        }
+    }
+}
+
+/// The guard page that [`Guarded::map`] adds.
+const GUARD: usize = 4096;
+
+/// What the child needs, on the caller's stack.
+struct Errand<'a> {
+    plan: Plan<'a>,
+    descriptors: *mut [i32],
+    scratch: *mut [u64],
+    fault: Option<Fault>,
+}
+
+/// Runs in the child.
+extern "C" fn carry_out(errand: *mut ()) -> ! {
+    // SAFETY: the creator waits in `clone3` with the errand alive and untouched; the slices in it are this child's alone. The
+    // process is a newborn, and the plan was checked for this engine by `spawn`'s contract.
+    unsafe {
+        let errand = &mut *errand.cast::<Errand<'_>>();
+        let fault = interpreter::run(&errand.plan, &mut *errand.descriptors, &mut *errand.scratch);
+        (&raw mut errand.fault).write_volatile(Some(fault));
+    }
+    process::exit(127)
+}
+
+/// Gives birth: runs `plan`, which must have been checked for [`Engine::Vfork`](crate::Engine::Vfork), with `descriptors`, in a
+/// new child of the calling process, placed into the cgroup directory `cgroup` if one is given.
+///
+/// Returns when the child executes its program. A child that fails before is reaped here; it leaves no process, no zombie and
+/// no descriptor.
+///
+/// # Errors
+/// [`Failure::Birth`] when no process could be made (`EAGAIN`, `ENOMEM`, `EMFILE`, or those of the cgroup); [`Failure::Op`]
+/// with the operation and its errno; `EINVAL` when the descriptors are fewer than the plan needs.
+pub fn spawn(
+    plan: &Plan<'_>,
+    descriptors: &[BorrowedFd<'_>],
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Child, Failure> {
+    if descriptors.len() < plan.descriptors() {
+        return Err(Failure::Birth(Errno::EINVAL));
+    }
+    let mut numbers: Box<[i32]> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
+    let mut place = Workplace::take(plan.scratch() * 8).map_err(Failure::Birth)?;
+    let (stack, scratch) = place.memory.bytes().split_at_mut(STACK);
+    // SAFETY: any bytes are words; the mapping is aligned to pages and the stack's size is a multiple of eight.
+    let (_, scratch, _) = unsafe { scratch.align_to_mut::<u64>() };
+    let mut errand =
+        Errand { plan: *plan, descriptors: &raw mut *numbers, scratch: &raw mut *scratch, fault: None };
+
+    let mask = signal::set_mask(SignalSet::ALL).map_err(Failure::Birth)?;
+    // SAFETY: every signal is blocked; `carry_out` neither returns nor unwinds; stack, scratch, numbers and errand outlive the
+    // call and nobody else uses them until it returns.
+    let child = unsafe {
+        let context = (&raw mut errand).cast();
+        process::clone_sharing_memory(stack, cgroup.map(|fd| fd.as_raw_fd()), carry_out, context)
+    };
+    // The mask that the kernel gave out a moment ago is one it takes back.
+    let _ = signal::set_mask(mask);
+    // SAFETY: `errand` is ours again; the child wrote it behind the compiler's back, hence the volatile read.
+    let fault = unsafe { (&raw const errand.fault).read_volatile() };
+    place.give_back();
+
+    let child = child.map_err(Failure::Birth)?;
+    match fault {
+        None => Ok(child),
+        Some(fault) => {
+            reap(&child);
+            Err(Failure::Op(fault))
+        }
+    }
+}
+
+/// Waits for a child that is ending, so that not even a zombie is left.
+fn reap(child: &Child) {
+    while wait::on(child.pidfd.as_fd(), wait::option::EXITED | wait::option::ALL) == Err(Errno::EINTR) {}
+}

@@ -1,0 +1,244 @@
+//! The operations: the reviewed list of what can happen in a newborn process.
+//!
+//! An operation is 32 bytes: a code and up to seven words. Each names the engines that may run it: one that would change the
+//! process a `vfork` child shares its memory with is legal only where the newborn has memory of its own.
+
+/// Where a plan runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A child that shares the memory of its creator until it executes a program.
+    Vfork,
+    /// A process with memory of its own.
+    Fresh,
+}
+
+/// The words of an operation after its code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Words {
+    pub(crate) words: [u32; 7],
+    next: usize,
+}
+
+impl Words {
+    pub(crate) fn of(words: [u32; 7]) -> Words {
+        Words { words, next: 0 }
+    }
+
+    fn put(&mut self, word: u32) {
+        if let Some(place) = self.words.get_mut(self.next) {
+            *place = word;
+        }
+        self.next += 1;
+    }
+
+    fn take(&mut self) -> u32 {
+        let word = self.words.get(self.next).copied().unwrap_or(0);
+        self.next += 1;
+        word
+    }
+
+    /// Whether every word that was not taken is zero: a plan says nothing that is not looked at.
+    fn is_spent(&self) -> bool {
+        self.words.iter().skip(self.next).all(|word| *word == 0)
+    }
+}
+
+trait Field: Copy {
+    fn put(self, words: &mut Words);
+    fn take(words: &mut Words) -> Self;
+}
+
+impl Field for u32 {
+    fn put(self, words: &mut Words) {
+        words.put(self);
+    }
+    fn take(words: &mut Words) -> u32 {
+        words.take()
+    }
+}
+
+impl Field for i32 {
+    fn put(self, words: &mut Words) {
+        words.put(self as u32);
+    }
+    fn take(words: &mut Words) -> i32 {
+        words.take() as i32
+    }
+}
+
+impl Field for u64 {
+    fn put(self, words: &mut Words) {
+        words.put(self as u32);
+        words.put((self >> 32) as u32);
+    }
+    fn take(words: &mut Words) -> u64 {
+        u64::from(words.take()) | u64::from(words.take()) << 32
+    }
+}
+
+/// A run of bytes, instructions or strings in the plan's data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Where it begins, in bytes from the beginning of the data.
+    pub at: u32,
+    /// How many bytes, instructions or strings it holds.
+    pub count: u32,
+}
+
+impl Field for Span {
+    fn put(self, words: &mut Words) {
+        words.put(self.at);
+        words.put(self.count);
+    }
+    fn take(words: &mut Words) -> Span {
+        Span { at: words.take(), count: words.take() }
+    }
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $code:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* } $engines:ident;)*) => {
+        /// One operation. The number is its code in an encoded plan.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Op {
+            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $kind),* },)*
+        }
+
+        impl Op {
+            /// The highest code in use.
+            pub const LAST: u32 = { let mut last = 0; $(if $code > last { last = $code; })* last };
+
+            /// Its code and words.
+            pub(crate) fn encode(self) -> (u32, [u32; 7]) {
+                let mut words = Words::default();
+                let code = match self {
+                    $(Op::$name { $($field),* } => { $($field.put(&mut words);)* $code })*
+                };
+                (code, words.words)
+            }
+
+            /// The operation that a code and words mean, or none.
+            pub(crate) fn decode(code: u32, words: [u32; 7]) -> Option<Op> {
+                let mut words = Words::of(words);
+                let op = match code {
+                    $($code => Op::$name { $($field: <$kind as Field>::take(&mut words)),* },)*
+                    _ => return None,
+                };
+                words.is_spent().then_some(op)
+            }
+
+            /// Whether `engine` may run it.
+            #[must_use]
+            pub const fn runs_in(self, engine: Engine) -> bool {
+                match self {
+                    $(Op::$name { .. } => operations!(@engines $engines engine),)*
+                }
+            }
+
+            /// Its name, as messages and the documents have it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Op::$name { .. } => stringify!($name),)*
+                }
+            }
+        }
+    };
+    (@engines any $engine:ident) => { { let _ = $engine; true } };
+    (@engines fresh $engine:ident) => { matches!($engine, Engine::Fresh) };
+}
+
+operations! {
+    /// Gives every signal its default disposition; an exec would keep the ignored ones.
+    1 DefaultSignals {} any;
+    /// Starts a session of its own, without a terminal.
+    2 NewSession {} any;
+    /// Joins a process group; 0 makes one.
+    3 ProcessGroup { /// The group.
+        group: i32 } any;
+    /// Moves the given descriptors that lie below `floor` above it, so that placing one cannot overwrite another.
+    4 Raise { /// Lowest number they may have.
+        floor: u32 } any;
+    /// Puts a given descriptor into a slot.
+    5 Place { /// Index into the descriptors that came with the plan.
+        source: u32, /// The slot's number.
+        slot: i32, /// 1 when an exec closes it, 0 when the program is to have it.
+        closing: u32 } any;
+    /// Closes every descriptor in a range.
+    6 Close { /// The first number.
+        first: u32, /// The last number.
+        last: u32 } any;
+    /// Puts the own process group in the foreground of the terminal in a slot.
+    7 Foreground { /// The terminal.
+        slot: i32 } any;
+    /// Makes the terminal in a slot the session's.
+    8 ControllingTerminal { /// The terminal.
+        slot: i32 } any;
+    /// Makes the directory in a slot the working directory.
+    9 ChangeDirectory { /// The directory.
+        slot: i32 } any;
+    /// Sets the file mode creation mask.
+    10 Umask { /// The mask.
+        mode: u32 } any;
+    /// Sets the execution domain.
+    11 Personality { /// 0 is plain Linux.
+        value: u32 } any;
+    /// Sets how late timers may fire.
+    12 TimerSlack { /// In nanoseconds.
+        nanoseconds: u64 } any;
+    /// Sets a resource limit.
+    13 Limit { /// `RLIMIT_*`.
+        resource: u32, /// What is enforced.
+        soft: u64, /// How far the soft one may be raised.
+        hard: u64 } any;
+    /// Keeps it to some processors.
+    14 Processors { /// Bytes of the mask, lowest processor first.
+        mask: Span } any;
+    /// Has a signal sent to it when the thread that made it ends, and fails with `ESRCH` when the parent is gone already.
+    15 DieWithParent { /// The signal.
+        signal: i32, /// The parent's process number.
+        parent: i32 } any;
+    /// Joins the session keyring of that name if it has that serial number, else a new one without a name.
+    16 JoinKeyring { /// Where its name begins in the data.
+        name: u32, /// Its serial number.
+        serial: i32 } any;
+    /// Replaces the supplementary groups.
+    17 Groups { /// Numbers of four bytes.
+        groups: Span } any;
+    /// Gives up every capability of the root user.
+    18 DropCapabilities {} any;
+    /// No exec gives more rights, for ever.
+    19 NoNewPrivileges {} any;
+    /// Binds it to the Landlock ruleset in a slot, for ever.
+    20 Landlock { /// The ruleset.
+        slot: i32 } any;
+    /// Puts a seccomp filter on it, for ever.
+    21 Filter { /// Instructions of eight bytes. One whose code has [`OWN_NUMBER`] is given the newborn's number.
+        instructions: Span } any;
+    /// The same with a listener, which is sent over the socket in a slot; when the kernel refuses a second listener, the other
+    /// filter goes on instead and nothing is sent.
+    22 FilterWithListener { /// The filter that asks the listener.
+        asking: Span, /// The filter that does not.
+        refusing: Span, /// Where the listener is sent.
+        socket: i32 } any;
+    /// Sets the signal mask; last, so that a signal cannot end it half made.
+    23 SignalMask { /// Bit N-1 blocks signal N.
+        mask: u64 } any;
+    /// Sets the real, effective and saved group.
+    24 SetGroup { /// The group.
+        group: u32 } fresh;
+    /// Sets the real, effective and saved user.
+    25 SetUser { /// The user.
+        user: u32 } fresh;
+    /// Sets whether others of this user may look into it.
+    26 Dumpable { /// 0 or 1.
+        value: u32 } fresh;
+    /// Executes the program in a slot. Ends every plan.
+    27 Execute { /// The program.
+        program: i32, /// Its arguments: offsets, of four bytes each, of strings.
+        arguments: Span, /// Its environment, likewise.
+        environment: Span, /// 1 to add `LISTEN_PID` with the newborn's number.
+        listening: u32 } any;
+}
+
+/// In an instruction's code: the operand is to be multiplied by the newborn's process number.
+pub const OWN_NUMBER: u16 = 0x8000;

@@ -1,0 +1,320 @@
+//! What a process does to itself on its way to its program, and how it is born.
+//!
+//! Safety idea: everything here acts on the calling process alone. A `vfork` child may call it; the few calls that would then
+//! change its parent (`set_user`, `set_group`, `set_dumpable`) say so.
+
+#[cfg(not(beget_freestanding))]
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::{Errno, Result, arch, nr};
+
+/// Ends the calling process at once, with `code`.
+pub fn exit(code: i32) -> ! {
+    loop {
+        // SAFETY: ends the process; no memory is passed.
+        let _ = unsafe { arch::call1(nr::EXIT_GROUP, code as usize) };
+    }
+}
+
+macro_rules! plain {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) = $number:ident $(, $fixed:expr)*;)*) => {$(
+        $(#[$doc])*
+        pub fn $name($($argument: $kind),*) -> Result<usize> {
+            // SAFETY: numbers only, no memory is passed, and the effect is on the calling process.
+            unsafe { plain!(@call $number; $($fixed,)* $($argument as usize),*) }
+        }
+    )*};
+    (@call $number:ident;) => { arch::call0(nr::$number) };
+    (@call $number:ident; $a:expr $(,)?) => { arch::call1(nr::$number, $a) };
+    (@call $number:ident; $a:expr, $b:expr $(,)?) => { arch::call2(nr::$number, $a, $b) };
+    (@call $number:ident; $a:expr, $b:expr, $c:expr $(,)?) => { arch::call3(nr::$number, $a, $b, $c) };
+    (@call $number:ident; $a:expr, $b:expr, $c:expr, $d:expr $(,)?) => { arch::call4(nr::$number, $a, $b, $c, $d) };
+    (@call $number:ident; $a:expr, $b:expr, $c:expr, $d:expr, $e:expr $(,)?) => { arch::call5(nr::$number, $a, $b, $c, $d, $e) };
+}
+
+const PR_SET_PDEATHSIG: usize = 1;
+const PR_SET_DUMPABLE: usize = 4;
+const PR_SET_TIMERSLACK: usize = 29;
+const PR_SET_CHILD_SUBREAPER: usize = 36;
+const PR_SET_NO_NEW_PRIVS: usize = 38;
+const JOIN_SESSION_KEYRING: usize = 1;
+
+plain! {
+    /// The caller's process number. Cannot fail, unless a filter says so.
+    ///
+    /// # Errors
+    /// None of its own.
+    process() = GETPID;
+    /// The number of the caller's parent.
+    ///
+    /// # Errors
+    /// None of its own.
+    parent() = GETPPID;
+    /// Starts a session and a process group, without a terminal (`man 2 setsid`).
+    ///
+    /// # Errors
+    /// `EPERM` when the caller leads a group already.
+    new_session() = SETSID;
+    /// Moves the caller to process group `group`, or to one of its own when 0 (`man 2 setpgid`).
+    ///
+    /// # Errors
+    /// `EPERM` when that group is of another session or does not exist; `EINVAL` when negative.
+    process_group(group: i32) = SETPGID, 0;
+    /// Sets the file mode creation mask (`man 2 umask`).
+    ///
+    /// # Errors
+    /// None of its own.
+    umask(mode: u32) = UMASK;
+    /// Makes the directory `fd` the working directory (`man 2 fchdir`).
+    ///
+    /// # Errors
+    /// `EACCES` without search permission; `ENOTDIR`, `EBADF`.
+    change_directory(fd: i32) = FCHDIR;
+    /// Sets the execution domain (`man 2 personality`); 0 is plain Linux.
+    ///
+    /// # Errors
+    /// None of its own.
+    personality(value: u32) = PERSONALITY;
+    /// How late the kernel may fire the caller's timers, in nanoseconds.
+    ///
+    /// # Errors
+    /// None of its own.
+    timer_slack(nanoseconds: u64) = PRCTL, PR_SET_TIMERSLACK;
+    /// The signal the caller gets when the *thread* that made it ends; cleared by a set-uid exec.
+    ///
+    /// # Errors
+    /// `EINVAL` for an unknown signal.
+    signal_at_parent_death(signal: i32) = PRCTL, PR_SET_PDEATHSIG;
+    /// Whether orphaned descendants become the caller's children (`man 2 PR_SET_CHILD_SUBREAPER`).
+    ///
+    /// # Errors
+    /// None of its own.
+    subreaper(on: bool) = PRCTL, PR_SET_CHILD_SUBREAPER;
+    /// Whether others of this user may trace it and it may dump core. Changes the memory's owner: never in a `vfork` child.
+    ///
+    /// # Errors
+    /// `EINVAL` for other values than 0 and 1.
+    set_dumpable(value: u32) = PRCTL, PR_SET_DUMPABLE;
+    /// Sets the real, effective and saved user. Changes the memory's dumpable flag: never in a `vfork` child.
+    ///
+    /// # Errors
+    /// `EPERM` without CAP_SETUID; `EAGAIN` past the user's process limit.
+    set_user(real: u32, effective: u32, saved: u32) = SETRESUID;
+    /// Sets the real, effective and saved group, with the same warning.
+    ///
+    /// # Errors
+    /// `EPERM` without CAP_SETGID.
+    set_group(real: u32, effective: u32, saved: u32) = SETRESGID;
+}
+
+/// No exec gives this process, or what it starts, more rights than it has, for ever (`man 2 PR_SET_NO_NEW_PRIVS`).
+///
+/// # Errors
+/// None of its own.
+pub fn no_new_privileges() -> Result<()> {
+    // SAFETY: numbers only; the unused arguments must be zero.
+    unsafe { arch::call5(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.map(drop)
+}
+
+/// A soft and a hard limit (`man 2 getrlimit`); `u64::MAX` is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// What is enforced.
+    pub soft: u64,
+    /// How far the soft one may be raised.
+    pub hard: u64,
+}
+
+/// Sets a resource limit of the calling process.
+///
+/// # Errors
+/// `EPERM` when the hard limit would rise; `EINVAL` when soft is above hard or the resource is unknown.
+pub fn set_limit(resource: u32, bounds: Bounds) -> Result<()> {
+    // SAFETY: the kernel reads sixteen bytes on this stack.
+    unsafe { arch::call4(nr::PRLIMIT64, 0, resource as usize, &raw const bounds as usize, 0) }.map(drop)
+}
+
+/// Reads a resource limit of the calling process.
+///
+/// # Errors
+/// `EINVAL` when the resource is unknown.
+pub fn limit(resource: u32) -> Result<Bounds> {
+    let mut bounds = Bounds { soft: 0, hard: 0 };
+    // SAFETY: the kernel writes sixteen bytes on this stack.
+    unsafe { arch::call4(nr::PRLIMIT64, 0, resource as usize, 0, &raw mut bounds as usize) }?;
+    Ok(bounds)
+}
+
+/// Replaces the supplementary groups (`man 2 setgroups`); a number is four bytes in the machine's order.
+///
+/// # Errors
+/// `EPERM` without CAP_SETGID.
+pub fn set_groups(groups: &[[u8; 4]]) -> Result<()> {
+    // SAFETY: the kernel reads `groups.len()` numbers, borrowed for the call.
+    unsafe { arch::call2(nr::SETGROUPS, groups.len(), groups.as_ptr() as usize) }.map(drop)
+}
+
+/// Limits the calling thread to the processors whose bits are set (`man 2 sched_setaffinity`).
+///
+/// # Errors
+/// `EINVAL` when none of them is there or allowed.
+pub fn set_processors(mask: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads `mask.len()` bytes, borrowed for the call.
+    unsafe { arch::call3(nr::SCHED_SETAFFINITY, 0, mask.len(), mask.as_ptr() as usize) }.map(drop)
+}
+
+/// Gives up every capability, permitted, effective and inheritable; the ambient ones go with them (`man 7 capabilities`).
+///
+/// # Errors
+/// None of its own.
+pub fn drop_capabilities() -> Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    let none = [0u32; 6];
+    // SAFETY: the kernel reads a header of two words and data of six.
+    unsafe { arch::call2(nr::CAPSET, &raw const header as usize, &raw const none as usize) }.map(drop)
+}
+
+/// The caller's effective capabilities, as bits.
+///
+/// # Errors
+/// None of its own.
+#[cfg(not(beget_freestanding))]
+pub fn capabilities() -> Result<u64> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header = [VERSION_3, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: the kernel may write the header's version and writes six words of data.
+    unsafe { arch::call2(nr::CAPGET, &raw mut header as usize, &raw mut data as usize) }?;
+    Ok(u64::from(data[0]) | u64::from(data[3]) << 32)
+}
+
+/// Joins the session keyring `name`, making it if there is none, or a new unnamed one without a name; gives its serial.
+///
+/// # Errors
+/// `EDQUOT` when the user has too many keys; `ENOSYS`.
+///
+/// # Safety
+/// `name` must be null or point to a string that ends in NUL.
+pub unsafe fn join_keyring(name: *const u8) -> Result<i32> {
+    // SAFETY: the caller answers for the string.
+    unsafe { arch::call2(nr::KEYCTL, JOIN_SESSION_KEYRING, name as usize) }.map(|serial| serial as i32)
+}
+
+/// Executes the program behind the descriptor `program` (`execveat` with an empty path, `man 2 execveat`).
+///
+/// Returns only when that failed.
+///
+/// # Safety
+/// `arguments` and `environment` must be arrays of pointers to strings that end in NUL, each array ending in null.
+#[must_use]
+pub unsafe fn execute(program: i32, arguments: *const *const u8, environment: *const *const u8) -> Errno {
+    const AT_EMPTY_PATH: usize = 0x1000;
+    let path = c"".as_ptr() as usize;
+    // SAFETY: the caller answers for the arrays; the path is a constant.
+    let answer = unsafe {
+        arch::call5(
+            nr::EXECVEAT,
+            program as usize,
+            path,
+            arguments as usize,
+            environment as usize,
+            AT_EMPTY_PATH,
+        )
+    };
+    match answer {
+        Err(errno) => errno,
+        Ok(_) => Errno::EINVAL,
+    }
+}
+
+/// `CLONE_PIDFD`.
+#[cfg(not(beget_freestanding))]
+const CLONE_PIDFD: u64 = 0x1000;
+#[cfg(not(beget_freestanding))]
+const CLONE_VM: u64 = 0x100;
+#[cfg(not(beget_freestanding))]
+const CLONE_VFORK: u64 = 0x4000;
+#[cfg(not(beget_freestanding))]
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+#[cfg(not(beget_freestanding))]
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `struct clone_args`, all of it up to Linux 5.7.
+#[cfg(not(beget_freestanding))]
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// A new child: its number, and the descriptor that means it and no other.
+#[cfg(not(beget_freestanding))]
+#[derive(Debug)]
+pub struct Child {
+    /// Process number, as this process sees it.
+    pub number: u32,
+    /// Its pidfd, close-on-exec.
+    pub pidfd: OwnedFd,
+}
+
+/// Makes a child that shares the caller's memory and holds the calling thread until it executes a program or ends.
+///
+/// `clone3` with `CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND`, and `CLONE_INTO_CGROUP` when `cgroup` is given.
+/// Where a filter answers `clone3` with `ENOSYS` (Kubernetes' default does), `clone` with the first three, which gives the pidfd
+/// just as atomically (Linux 5.2). The exit signal is none: a birth that fails never wakes a host's SIGCHLD handler, and a
+/// successful exec makes it SIGCHLD.
+///
+/// # Errors
+/// `EAGAIN` past a process limit; `ENOMEM`; for the cgroup `EBUSY`, `EACCES`, `EOPNOTSUPP`; `ENOSYS` when a cgroup is asked for
+/// where there is no `clone3`; `EMFILE` when there is no number for the pidfd.
+///
+/// # Safety
+/// Every signal must be blocked in the calling thread. `entry` must not return, unwind, allocate or touch thread-local storage;
+/// what `context` and `stack` refer to must be used by nobody else until this returns.
+#[cfg(not(beget_freestanding))]
+pub unsafe fn clone_sharing_memory(
+    stack: &mut [u8],
+    cgroup: Option<i32>,
+    entry: extern "C" fn(*mut ()) -> !,
+    context: *mut (),
+) -> Result<Child> {
+    let mut pidfd = -1i32;
+    let base = stack.as_mut_ptr() as usize;
+    let top = (base + stack.len()) & !15;
+    let mut arguments = CloneArguments {
+        flags: CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        pidfd: &raw mut pidfd as u64,
+        stack: base as u64,
+        stack_size: (top - base) as u64,
+        ..CloneArguments::default()
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup as u64;
+    }
+    let clone3 = [&raw const arguments as usize, size_of::<CloneArguments>(), 0, 0, 0];
+    // SAFETY: the arguments describe a child on its own stack; the rest is the caller's promise.
+    let mut number = unsafe { arch::clone_onto(nr::CLONE3, clone3, entry, context) };
+    if number == Err(Errno::ENOSYS) && cgroup.is_none() {
+        let flags = (CLONE_VM | CLONE_VFORK | CLONE_PIDFD) as usize;
+        // SAFETY: as above; in this call the third argument is where the pidfd goes.
+        number = unsafe {
+            arch::clone_onto(nr::CLONE, [flags, top, &raw mut pidfd as usize, 0, 0], entry, context)
+        };
+    }
+    let number = number? as u32;
+    // SAFETY: the kernel wrote the number of a new descriptor, which nobody else knows.
+    Ok(Child { number, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}

@@ -1,0 +1,146 @@
+//! Waiting for a process by its pidfd, with its resource use, and asking after one whose status somebody else took.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::{Errno, Result, arch, nr};
+
+/// How a process ended or stopped, as `waitid` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It ended by itself, with this code.
+    Exited(i32),
+    /// A signal ended it; whether it also dumped core.
+    Killed(i32, bool),
+    /// A signal stopped it.
+    Stopped(i32),
+    /// It goes on after a stop.
+    Continued,
+}
+
+/// The part of `struct rusage` that Linux fills.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Seconds and microseconds in user mode.
+    pub user: [i64; 2],
+    /// Seconds and microseconds in the kernel.
+    pub system: [i64; 2],
+    /// Largest resident size, in KiB.
+    pub resident_peak: i64,
+    _unused: [i64; 3],
+    /// Page faults without input or output.
+    pub minor_faults: i64,
+    /// Page faults that read from a device.
+    pub major_faults: i64,
+    _swaps: i64,
+    /// Blocks of 512 bytes read.
+    pub blocks_in: i64,
+    /// Blocks of 512 bytes written.
+    pub blocks_out: i64,
+    _messages: [i64; 3],
+    /// Times it waited by itself.
+    pub voluntary_switches: i64,
+    /// Times it was made to wait.
+    pub involuntary_switches: i64,
+}
+
+/// Which changes to wait for, and how (`man 2 waitid`).
+pub mod option {
+    /// Do not wait: tell what is there.
+    pub const NO_HANG: u32 = 1;
+    /// Stops.
+    pub const STOPPED: u32 = 2;
+    /// Ends.
+    pub const EXITED: u32 = 4;
+    /// Continuations.
+    pub const CONTINUED: u32 = 8;
+    /// Leave the status to be taken again.
+    pub const NO_WAIT: u32 = 0x0100_0000;
+    /// Children of any kind, also those without SIGCHLD as their exit signal.
+    pub const ALL: u32 = 0x4000_0000;
+}
+
+/// `siginfo_t` as `waitid` fills it.
+#[repr(C)]
+#[derive(Default)]
+struct Information {
+    signal: i32,
+    errno: i32,
+    code: i32,
+    _pad: i32,
+    process: i32,
+    user: u32,
+    status: i32,
+    _rest: [u32; 25],
+}
+
+const P_ALL: usize = 0;
+const P_PIDFD: usize = 3;
+
+/// Waits for the child behind `pidfd`. `None` with [`option::NO_HANG`] when nothing changed.
+///
+/// # Errors
+/// `ECHILD` when it is not a child of this process, or its status was taken; `EINTR`.
+pub fn on(pidfd: BorrowedFd<'_>, options: u32) -> Result<Option<(Change, Usage)>> {
+    Ok(wait(P_PIDFD, pidfd.as_raw_fd() as usize, options)?.map(|(_, change, usage)| (change, usage)))
+}
+
+/// Waits for any child and gives its number.
+///
+/// # Errors
+/// `ECHILD` when there is none left; `EINTR`.
+pub fn any(options: u32) -> Result<Option<(i32, Change, Usage)>> {
+    wait(P_ALL, 0, options)
+}
+
+fn wait(kind: usize, id: usize, options: u32) -> Result<Option<(i32, Change, Usage)>> {
+    let mut information = Information::default();
+    let mut usage = Usage::default();
+    let (info, used) = (&raw mut information as usize, &raw mut usage as usize);
+    // SAFETY: the kernel writes a siginfo (128 bytes) and a rusage (144 bytes), both on this stack.
+    unsafe { arch::call5(nr::WAITID, kind, id, info, options as usize, used) }?;
+    let status = information.status;
+    let change = match information.code {
+        _ if information.process == 0 => return Ok(None),
+        1 => Change::Exited(status),
+        2 => Change::Killed(status, false),
+        3 => Change::Killed(status, true),
+        4 | 5 => Change::Stopped(status),
+        6 => Change::Continued,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(Some((information.process, change, usage)))
+}
+
+/// Sends `signal` to the process behind `pidfd`, never to another that got its number (`man 2 pidfd_send_signal`).
+///
+/// # Errors
+/// `ESRCH` when it has ended; `EPERM`; `EINVAL` for an unknown signal.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { arch::call4(nr::PIDFD_SEND_SIGNAL, pidfd.as_raw_fd() as usize, signal as usize, 0, 0) }.map(drop)
+}
+
+/// The wait status of an ended process whose status somebody else took (`PIDFD_GET_INFO`, Linux 6.15).
+///
+/// # Errors
+/// `ENOTTY` or `EINVAL` before Linux 6.13; `ENODATA` when the kernel does not keep it, or the process has not been reaped.
+pub fn taken_status(pidfd: BorrowedFd<'_>) -> Result<i32> {
+    const INFO_EXIT: u64 = 1 << 3;
+    const GET_INFO: usize = 0xc040_ff0b;
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        numbers: [u32; 3],
+        credentials: [u32; 8],
+        exit_code: i32,
+    }
+    let mut info = Info { mask: INFO_EXIT, ..Info::default() };
+    // SAFETY: the request's number says 64 bytes, which is this structure's size, and the kernel writes no more.
+    unsafe { arch::call3(nr::IOCTL, pidfd.as_raw_fd() as usize, GET_INFO, &raw mut info as usize) }?;
+    if info.mask & INFO_EXIT != 0 { Ok(info.exit_code) } else { Err(Errno::ENODATA) }
+}
+
+const _: () = assert!(size_of::<Information>() == 128 && size_of::<Usage>() == 144);
