@@ -133,17 +133,14 @@ impl Watch {
                 }
             }
             signals::CONT => self.go_on(),
-            signals::TSTP | signals::TTIN | signals::TTOU => {
-                if self.terminal.is_some() {
-                    self.signal_group(number);
-                }
-            }
+            signals::TSTP | signals::TTIN | signals::TTOU => self.signal_group(number),
             number if signals::is_forwarded(number) => self.process.signal(number).map_err(own_failure)?,
             _ => {}
         }
         Ok(())
     }
 
+    /// Signals the program's group; without a terminal there is no job control to take part in.
     fn signal_group(&self, number: i32) {
         if let (Some(_), Some(group)) = (&self.terminal, self.group()) {
             let _ = beget_sys::signal::kill(-group.as_raw_nonzero().get(), number);

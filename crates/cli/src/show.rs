@@ -27,8 +27,15 @@ pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
     Ok(0)
 }
 
-fn limit(value: u64) -> String {
-    if value == u64::MAX { "none".to_owned() } else { units::bytes(value) }
+/// Resources that are counted in bytes.
+const IN_BYTES: [&str; 8] = ["fsize", "data", "stack", "core", "rss", "memlock", "as", "msgqueue"];
+
+fn limit(name: &str, value: u64) -> String {
+    match value {
+        u64::MAX => "none".to_owned(),
+        _ if IN_BYTES.contains(&name) => units::bytes(value),
+        _ => value.to_string(),
+    }
 }
 
 /// Rows of three columns under a heading.
@@ -111,8 +118,8 @@ fn as_table(description: &Description, options: &Options) -> String {
     for (name, soft, hard) in &description.limits {
         table.row(
             *name,
-            limit(*soft),
-            if soft == hard { String::new() } else { format!("may raise to {}", limit(*hard)) },
+            limit(name, *soft),
+            if soft == hard { String::new() } else { format!("may raise to {}", limit(name, *hard)) },
         );
     }
     table.end_section("RESOURCE LIMITS  of each process");

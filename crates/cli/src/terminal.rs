@@ -52,10 +52,11 @@ impl Terminal {
         let holder = tcgetpgrp(&stdin).ok();
         let gone = |group: Pid| rustix::process::test_kill_process_group(group).is_err();
         let ours_to_take = holder.is_none_or(|holder| self.group_is_ours(holder) || gone(holder));
-        if ours_to_take && tcsetpgrp(&stdin, self.own).is_ok() {
-            if let Some(ours) = &self.ours {
-                let _ = tcsetattr(&stdin, OptionalActions::Drain, ours);
-            }
+        if !ours_to_take || tcsetpgrp(&stdin, self.own).is_err() {
+            return;
+        }
+        if let Some(ours) = &self.ours {
+            let _ = tcsetattr(&stdin, OptionalActions::Drain, ours);
         }
     }
 

@@ -69,10 +69,9 @@ impl Backwards {
     /// A place that returns `verdict`, near enough for a conditional jump written soon.
     fn returning(&mut self, verdict: u32) -> usize {
         const SOON: usize = 24;
-        if let Some((_, place)) = self.returns.iter().find(|(known, _)| *known == verdict) {
-            if self.distance(*place, SOON) <= REACH {
-                return *place;
-            }
+        let known = self.returns.iter().find(|(known, _)| *known == verdict).map(|(_, place)| *place);
+        if let Some(place) = known.filter(|place| self.distance(*place, SOON) <= REACH) {
+            return place;
         }
         self.returns.retain(|(known, _)| *known != verdict);
         let place = self.statement(code::RETURN, verdict);
