@@ -60,6 +60,8 @@ const STACK: u32 = 3;
 const CORE: u32 = 4;
 const NPROC: u32 = 6;
 const NOFILE: u32 = 7;
+const NICE: u32 = 13;
+const RTPRIO: u32 = 14;
 
 const FRESH_STACK: u64 = 8 << 20;
 const FRESH_OPEN_FILES: u64 = 1024;
@@ -75,7 +77,7 @@ pub struct Resource {
 
 /// What the child's limits are: one entry per resource, and whether it differs from the caller's own.
 ///
-/// The fresh default: no core files; 1024 open files, up to the caller's hard limit; 8 MiB of stack likewise; everything else as
+/// The fresh default: no core files and no raised priority; 1024 open files, up to the caller's hard limit; 8 MiB of stack likewise; everything else as
 /// much as the caller's hard limit.
 ///
 /// # Errors
@@ -90,7 +92,7 @@ pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<(Resource
             _ => now.hard,
         };
         let mut bounds = Bounds { soft, hard: now.hard };
-        if number == CORE {
+        if [CORE, NICE, RTPRIO].contains(&number) {
             bounds = Bounds { soft: 0, hard: 0 };
         }
         for limit in limits {

@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub support: Support,
     /// The slot that the program is executed from.
     pub program_slot: u32,
+    /// Whether the child leads a process group that holds nobody else.
+    pub own_group: bool,
     /// Whether the child joins a keyring of its own.
     pub keyring: bool,
 }
@@ -51,7 +53,8 @@ impl Authority {
     /// # Errors
     /// The first grant that cannot be opened, or the first promise that this kernel cannot keep and that was not given up.
     pub fn prepare(request: Request<'_>) -> Result<Authority, Error> {
-        let Request { grants, limits, files, only, degraded, support, program_slot, keyring } = request;
+        let Request { grants, limits, files, only, degraded, support, program_slot, own_group, keyring } =
+            request;
         let mut opened = files;
         for grant in grants {
             opened::open(grant, &mut opened)?;
@@ -81,6 +84,7 @@ impl Authority {
             net: has(&Grant::Net),
             keep_processors: circumstances.processors,
             landlock: support.landlock.unwrap_or(0),
+            own_group,
             listener: false,
         };
         let filter = support.filter.then(|| filter::build(&policy));

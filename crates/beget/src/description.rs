@@ -12,6 +12,8 @@ pub struct Slot {
     pub number: i32,
     /// Its name.
     pub name: String,
+    /// It is a Unix datagram socket, through which every socket that has a path can be reached.
+    pub reaches_sockets: bool,
 }
 
 /// A file or directory that it may open.
@@ -80,6 +82,14 @@ impl Description {
         ];
         if self.foreground {
             open.push("the terminal: its settings can be changed (fake input is refused)");
+        }
+        if self.files.iter().any(|file| {
+            file.path.starts_with("/proc") || std::path::Path::new("/proc").starts_with(&file.path)
+        }) {
+            open.push("command lines and states of other processes, through the granted /proc");
+        }
+        if self.slots.iter().any(|slot| slot.reaches_sockets) {
+            open.push("every Unix socket with a path, through the granted datagram socket");
         }
         if self.network.contains(&Grant::InetDns) {
             open.push("UDP to any place: no kernel narrows it by address");

@@ -10,6 +10,7 @@ use lexopt::Arg;
 use rustix::fs::{Mode, OFlags};
 
 use crate::flags::{self, FLAGS};
+use crate::terminal::Terminal;
 
 /// Where a granted descriptor comes from.
 #[derive(Debug)]
@@ -95,9 +96,19 @@ impl Options {
         Ok(Parsed::Options(Box::new(options)))
     }
 
-    /// The command for the library, without streams and terminal.
-    pub(crate) fn command(&mut self, program: &OsString) -> Result<Command, String> {
+    /// The command for the library. With a terminal the child is a job of ours, else it gets a session of its own.
+    pub(crate) fn command(
+        &mut self,
+        program: &OsString,
+        terminal: Option<&Terminal>,
+    ) -> Result<Command, String> {
         let mut command = Command::new(program);
+        if let Some(terminal) = terminal {
+            command.process_group(0).foreground(terminal.foreground);
+            if self.grants.contains(&Grant::Base) {
+                command.grant(Grant::Terminal);
+            }
+        }
         command
             .args(&self.arguments)
             .env("PATH", DEFAULT_PATH)

@@ -24,16 +24,8 @@ fn own_failure(message: impl ToString) -> Failure {
 /// Runs the program and gives the exit code.
 pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     let program = options.program.take().unwrap_or_default();
-    let mut command = options.command(&program).map_err(own_failure)?;
     let terminal = Terminal::find();
-    match &terminal {
-        Some(terminal) => {
-            command.process_group(0).foreground(terminal.foreground).grant(beget::Grant::Terminal);
-        }
-        None => {
-            command.session(true);
-        }
-    }
+    let mut command = options.command(&program, terminal.as_ref()).map_err(own_failure)?;
     command.die_with_thread(true).tell_refusals(true);
     tree::adopt_orphans().map_err(own_failure)?;
     let signals = Signals::take().map_err(own_failure)?;

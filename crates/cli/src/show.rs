@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use beget::{Description, Grant};
+use beget::Description;
 use serde_json::{Value, json};
 
 use crate::options::Options;
@@ -12,10 +12,8 @@ use crate::{FAILED, units};
 /// Prints it.
 pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
     let program = options.program.take().unwrap_or_else(|| "/bin/true".into());
-    let mut command = options.command(&program).map_err(|message| (message, FAILED))?;
-    if let Some(terminal) = Terminal::find() {
-        command.process_group(0).foreground(terminal.foreground).grant(Grant::Terminal);
-    }
+    let terminal = Terminal::find();
+    let mut command = options.command(&program, terminal.as_ref()).map_err(|message| (message, FAILED))?;
     let description = command.describe().map_err(|error| (error.to_string(), error.exit_code()))?;
     let text = if options.json {
         format!("{:#}\n", as_json(&description, &options))

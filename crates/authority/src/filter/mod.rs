@@ -27,6 +27,8 @@ pub struct Policy {
     pub keep_processors: bool,
     /// The Landlock ABI in force, 0 for none: what it does not cover is refused here.
     pub landlock: u32,
+    /// It leads a process group that holds nobody else.
+    pub own_group: bool,
     /// Refusals of processes and sockets are put to a listener, which answers with the same errno.
     pub listener: bool,
 }

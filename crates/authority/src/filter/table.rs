@@ -146,6 +146,10 @@ const IOCTLS: &[u32] = &[
     0x800c_6613,
 ];
 
+/// The keyboard and the screens of the machine's own console: a remapped key types what the program likes.
+const CONSOLE_IOCTLS: &[u32] = &[0x4b00, 0x5600];
+const IOCTL_FAMILY: u32 = 0xffff_ff00;
+
 /// Where Landlock does not cover devices: what `ioctl` may still do. Files and descriptors, pipes, terminals, sockets.
 const HARMLESS_IOCTLS: &[u32] = &[
     0x5401,
@@ -231,9 +235,13 @@ fn any_bit(argument: u32, bits: u32) -> Condition {
     Condition { argument, mask: !0, test: Test::AnyBit(bits) }
 }
 
-/// The argument is neither 0 nor the newborn's own number: it means another process.
-fn another(argument: u32) -> Condition {
-    let own = vec![Value::Constant(0), Value::OwnNumber(1)];
+/// The argument is neither 0 nor the newborn's own number: it means another process. With processes of its own only 0 will do:
+/// they inherit the filter, and the number may come to mean somebody else when the first of them has ended.
+fn another(argument: u32, policy: &Policy) -> Condition {
+    let mut own = vec![Value::Constant(0)];
+    if !policy.spawn {
+        own.push(Value::OwnNumber(1));
+    }
     Condition { argument, mask: !0, test: Test::NoneOf(own) }
 }
 
@@ -256,13 +264,19 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
     all(&[nr::INOTIFY_ADD_WATCH], refuse(Errno::EACCES));
     if policy.landlock == 0 {
         all(TRACING, eperm);
+    } else if !policy.spawn {
+        // There is nobody to trace, and being traced would hand its stops to whoever waits for it.
+        all(&[nr::PTRACE], eperm);
     }
     rules.push((nr::PRCTL, when(one_of(0, &[62]), refuse(Errno::EINVAL))));
     processes(policy, &mut rules);
     scheduling(policy, &mut rules);
     sockets(policy, &mut rules);
     older_landlock(policy, &mut rules);
-    let mut ioctl = vec![(vec![one_of(1, IOCTLS)], eperm)];
+    let mut ioctl = vec![
+        (vec![masked(IOCTL_FAMILY, one_of(1, CONSOLE_IOCTLS))], eperm),
+        (vec![one_of(1, IOCTLS)], eperm),
+    ];
     if policy.landlock < 5 {
         ioctl.push((vec![none_of(1, HARMLESS_IOCTLS)], refuse(Errno::EACCES)));
     }
@@ -294,16 +308,20 @@ fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
 
 /// Calls that take a process number: only 0 and the own one, for the kernel asks no more than the same user.
 fn scheduling(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
-    const PRIO_USER: u32 = 2;
-    const IOPRIO_WHO_USER: u32 = 3;
+    const PRIO_PROCESS: u32 = 0;
+    const IOPRIO_WHO_PROCESS: u32 = 1;
     let eperm = refuse(Errno::EPERM);
-    let by_kind = |user| Rule::Clauses(vec![(vec![one_of(0, &[user])], eperm), (vec![another(1)], eperm)]);
-    rules.push((nr::SETPRIORITY, by_kind(PRIO_USER)));
-    rules.push((nr::IOPRIO_SET, by_kind(IOPRIO_WHO_USER)));
+    // A process may join any group of its session, so a group is not its own to slow down.
+    let by_kind = |process| {
+        Rule::Clauses(vec![(vec![none_of(0, &[process])], eperm), (vec![another(1, policy)], eperm)])
+    };
+    rules.push((nr::SETPRIORITY, by_kind(PRIO_PROCESS)));
+    rules.push((nr::IOPRIO_SET, by_kind(IOPRIO_WHO_PROCESS)));
     for number in [nr::PRLIMIT64, nr::SCHED_SETSCHEDULER, nr::SCHED_SETPARAM, nr::SCHED_SETATTR] {
-        rules.push((number, when(another(0), eperm)));
+        rules.push((number, when(another(0, policy), eperm)));
     }
-    let affinity = if policy.keep_processors { Rule::Verdict(eperm) } else { when(another(0), eperm) };
+    let affinity =
+        if policy.keep_processors { Rule::Verdict(eperm) } else { when(another(0, policy), eperm) };
     rules.push((nr::SCHED_SETAFFINITY, affinity));
 }
 
@@ -375,8 +393,13 @@ fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     if policy.landlock < 6 && !policy.spawn {
         const F_SETOWN: u32 = 8;
         const F_SETOWN_EX: u32 = 15;
-        let own = vec![Value::Constant(0), Value::OwnNumber(1), Value::OwnNumber(-1)];
+        let mut own = vec![Value::OwnNumber(1)];
+        if policy.own_group {
+            own.extend([Value::Constant(0), Value::OwnNumber(-1)]);
+        }
         let not_own = |argument| Condition { argument, mask: !0, test: Test::NoneOf(own.clone()) };
+        // Another group of the session is one that it could signal as its own.
+        rules.push((nr::SETPGID, when(another(1, policy), eperm)));
         for number in [nr::KILL, nr::TGKILL, nr::RT_SIGQUEUEINFO, nr::RT_TGSIGQUEUEINFO] {
             rules.push((number, when(not_own(0), eperm)));
         }

@@ -65,9 +65,17 @@ fn meant(rules: &[(u32, Rule)], number: u32, arguments: [u64; 6]) -> u32 {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    );
     (flags, any::<bool>(), proptest::option::of(3u32..50), 0u32..9).prop_map(
-        |((spawn, tcp, bind, udp, net, listener), keep_processors, only, landlock)| Policy {
+        |((spawn, tcp, bind, udp, net, own_group, listener), keep_processors, only, landlock)| Policy {
             spawn,
             only,
             tcp,
@@ -76,6 +84,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             net,
             keep_processors,
             landlock,
+            own_group,
             listener,
         },
     )
@@ -117,6 +126,7 @@ fn no_call_has_two_rules() {
         net: false,
         keep_processors: true,
         landlock: 0,
+        own_group: false,
         listener: false,
     };
     let rules = table::rules(&policy);

@@ -1,7 +1,10 @@
 //! How a child is asked for.
 
-mod birth;
+mod describe;
+mod prepare;
 mod slots;
+mod spawn;
+mod write;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,7 +21,7 @@ use crate::error::Result;
 use crate::process::{Output, Process};
 use crate::stdio::{Kind, Stdio};
 
-pub(crate) use birth::Prepared;
+pub(crate) use prepare::Prepared;
 
 /// The `PATH` in which a program without a slash is looked up when the child was given none.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -202,7 +205,7 @@ impl Command {
     /// program that is not there or cannot run, an operation that the kernel refused. Nothing is left behind.
     pub fn spawn(&mut self) -> Result<Process> {
         let prepared = self.prepare()?;
-        birth::spawn(self, prepared)
+        spawn::spawn(self, prepared)
     }
 
     /// Starts it and waits for its end.
@@ -232,14 +235,14 @@ impl Command {
     /// # Errors
     /// Those of a spawn, as far as they show before the birth.
     pub fn describe(&mut self) -> Result<Description> {
-        Ok(birth::describe(self, &birth::prepare(self)?))
+        Ok(describe::describe(self, &prepare::prepare(self)?))
     }
 
     fn prepare(&mut self) -> Result<Arc<Prepared>> {
         match &self.prepared {
             Some(prepared) if prepared.fits_caller(self) => Ok(Arc::clone(prepared)),
             _ => {
-                let mut prepared = birth::prepare(self)?;
+                let mut prepared = prepare::prepare(self)?;
                 prepared.authority.forget_opened();
                 let prepared = Arc::new(prepared);
                 self.prepared = Some(Arc::clone(&prepared));

@@ -1,0 +1,65 @@
+//! What the child of a command would hold.
+
+use std::os::fd::BorrowedFd;
+
+use beget_authority::Grant;
+use beget_authority::limit::RESOURCES;
+use rustix::net::{AddressFamily, SocketType};
+
+use super::prepare::Prepared;
+use super::{Command, Group};
+use crate::description::{self, Description};
+
+fn show_slot(slot: &super::slots::Slot, file: Option<BorrowedFd<'_>>) -> description::Slot {
+    use rustix::net::sockopt::{socket_domain, socket_type};
+    let reaches_sockets = file.is_some_and(|file| {
+        socket_domain(file) == Ok(AddressFamily::UNIX) && socket_type(file) == Ok(SocketType::DGRAM)
+    });
+    description::Slot { number: slot.number, name: slot.name.clone(), reaches_sockets }
+}
+
+/// What the child would hold.
+pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
+    let (program, authority) = (&prepared.program, &prepared.authority);
+    let mut files: Vec<description::File> = authority
+        .opened
+        .iter()
+        .map(|one| description::File { path: one.real_path(), rights: one.rights, below: one.directory })
+        .collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.dedup();
+    let kept = prepared.slots.all.iter().filter(|slot| slot.kept);
+    Description {
+        program: program.path.clone(),
+        interpreted: program.interpreted.is_some(),
+        privileged: program.privileged,
+        arguments: command.arguments.clone(),
+        environment: prepared.environment.clone(),
+        directory: prepared.directory_name.clone(),
+        slots: kept
+            .map(|slot| show_slot(slot, super::prepare::given(command, prepared, slot.source)))
+            .collect(),
+        files,
+        network: command
+            .grants
+            .iter()
+            .filter(|grant| {
+                matches!(grant, Grant::TcpConnect(_) | Grant::TcpBind(_) | Grant::InetDns | Grant::Net)
+            })
+            .cloned()
+            .collect(),
+        spawn: command.grants.contains(&Grant::Spawn),
+        ambient: command.has_ambient(),
+        umask: command.umask,
+        session: command.group == Group::Session,
+        foreground: command.foreground,
+        limits: prepared
+            .limits
+            .iter()
+            .map(|one| (RESOURCES[one.number as usize], one.bounds.soft, one.bounds.hard))
+            .collect(),
+        enforced: authority.enforced.clone(),
+        operations: prepared.operations.clone(),
+        support: command.support,
+    }
+}

@@ -1,0 +1,202 @@
+//! Opens and builds everything that the spawns of one command share.
+//!
+//! Safety idea: everything is opened here, once, in the caller, and kept as descriptors and bytes.
+
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use beget_authority::{Authority, Opened, Request, Rights, keyring, limit};
+use beget_plan::{Engine, Op, Plan};
+use rustix::fs::{Mode, OFlags};
+
+use super::slots::{Slots, Source};
+use super::write::{self, Writer};
+use super::{Command, Directory, Group};
+use crate::error::{Error, Fault, Result};
+use crate::program::{Program, Search};
+use crate::stdio::Kind;
+
+/// What an operation is called when it fails, and whose fault that is then.
+pub(super) type Step = (Cow<'static, str>, Fault);
+
+/// Everything that spawns of one command share.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(super) plan: Vec<u8>,
+    pub(super) steps: Vec<Step>,
+    pub(super) slots: Slots,
+    pub(super) program: Program,
+    pub(super) authority: Authority,
+    directory: OwnedFd,
+    null: Option<OwnedFd>,
+    pub(super) directory_name: String,
+    pub(super) environment: Vec<OsString>,
+    pub(super) limits: Vec<limit::Resource>,
+    pub(super) operations: Vec<String>,
+    caller: u32,
+}
+
+impl Prepared {
+    /// A plan that names its parent is of no use to a copy of that parent.
+    pub(super) fn fits_caller(&self, command: &Command) -> bool {
+        !command.die_with_thread || self.caller == std::process::id()
+    }
+}
+
+fn open_directory(command: &Command) -> Result<(OwnedFd, String)> {
+    match &command.directory {
+        Directory::Path(path) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let part = || format!("working directory {}", path.display());
+            let directory = rustix::fs::open(path, flags, Mode::empty())
+                .map_err(|errno| Error::io(part(), errno).with_fault(Fault::Caller))?;
+            Ok((directory, path.display().to_string()))
+        }
+        Directory::Opened(directory) => {
+            let copy = directory.try_clone().map_err(|error| Error::io("working directory", error))?;
+            Ok((copy, "a directory given open".to_owned()))
+        }
+    }
+}
+
+pub(super) fn c_string(text: &OsStr, part: impl FnOnce() -> String) -> Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| Error::new(part(), "it has a NUL byte", Fault::Caller))
+}
+
+/// `NAME=VALUE` strings, with the names of the slots.
+fn environment(command: &Command, slots: &Slots) -> Result<Vec<OsString>> {
+    let mut variables = Vec::with_capacity(command.environment.len() + 2);
+    for (name, value) in &command.environment {
+        if name.is_empty() || name.as_bytes().contains(&b'=') {
+            let part = format!("variable {}", name.display());
+            return Err(Error::new(part, "a name is not empty and has no equals sign", Fault::Caller));
+        }
+        let mut variable = name.clone();
+        variable.push("=");
+        variable.push(value);
+        variables.push(variable);
+    }
+    if let Some(names) = &slots.names {
+        variables.push(format!("LISTEN_FDS={}", slots.listening).into());
+        variables.push(format!("LISTEN_FDNAMES={names}").into());
+    }
+    Ok(variables)
+}
+
+/// Opens and builds all that a spawn of `command` needs.
+pub(super) fn prepare(command: &Command) -> Result<Prepared> {
+    let ambient = command.has_ambient();
+    let search =
+        Search { path: command.child_path(), callers: command.callers_path.as_deref(), inspect: !ambient };
+    let mut program = Program::find(&command.program, search)?;
+    let (directory, directory_name) = open_directory(command)?;
+
+    let confined = !ambient;
+    let mut helpers = vec![(Source::Program, "program"), (Source::Directory, "working directory")];
+    if confined && command.support.landlock.is_some() {
+        helpers.push((Source::Ruleset, "Landlock ruleset"));
+    }
+    if command.terminal.is_some() {
+        helpers.push((Source::Terminal, "controlling terminal"));
+    }
+    if confined && command.tell_refusals {
+        helpers.push((Source::Listener, "listener"));
+    }
+    let slots = Slots::lay_out(command, &helpers)?;
+    let program_slot = slots.helper(Source::Program).unwrap_or(-1);
+
+    let keyring = if confined { keyring::empty() } else { None };
+    let authority = if confined {
+        let mut files = std::mem::take(&mut program.files);
+        files.extend(given_directories(command)?);
+        Authority::prepare(Request {
+            grants: &command.grants,
+            limits: &command.limits,
+            files,
+            only: command.only,
+            degraded: &command.degraded,
+            support: command.support,
+            program_slot: program_slot as u32,
+            own_group: matches!(command.group, Group::Session | Group::Join(0)),
+            keyring: keyring.is_some(),
+        })?
+    } else {
+        Authority::ambient()
+    };
+    let null = slots.all.iter().any(|slot| slot.source == Source::Null).then(open_null).transpose()?;
+    let resources = limit::resources(&command.limits, &command.degraded)?;
+
+    let mut writer = Writer::default();
+    write::identity(command, &mut writer);
+    write::places(&slots, &mut writer);
+    write::surroundings(command, &slots, &directory_name, &resources, &mut writer)?;
+    if confined {
+        write::confine(command, &slots, &authority, keyring, &mut writer);
+    }
+    writer.push(Op::SignalMask { mask: command.mask.0 }, "signal mask");
+    let environment = environment(command, &slots)?;
+    write::execute(command, &program, program_slot, &environment, slots.listening > 0, &mut writer)?;
+
+    let plan = writer.draft.encode(slots.all.len());
+    Plan::check(&plan, Engine::Vfork).map_err(Error::refused_plan)?;
+    let operations = writer.draft.ops().iter().map(|op| op.name().to_owned()).collect();
+    Ok(Prepared {
+        plan,
+        steps: writer.steps,
+        slots,
+        program,
+        authority,
+        directory,
+        null,
+        directory_name,
+        environment,
+        limits: resources.into_iter().map(|(resource, _)| resource).collect(),
+        operations,
+        caller: std::process::id(),
+    })
+}
+
+/// A directory given as a descriptor is of little use without the right to open what is below it.
+fn given_directories(command: &Command) -> Result<Vec<Opened>> {
+    let mut directories = Vec::new();
+    let named = command.named.iter().map(|(name, file)| (name.as_str(), file));
+    for (name, file) in named.chain(command.numbered.values().map(|file| ("", file))) {
+        let failed = |error: std::io::Error| Error::io(format!("slot {name}"), error);
+        let status = rustix::fs::fstat(file).map_err(|errno| failed(errno.into()))?;
+        if rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::Directory {
+            let copy = file.try_clone().map_err(failed)?;
+            let one = Opened::adopt(copy, Rights::READ, std::path::Path::new(name));
+            directories.push(one.map_err(|errno| failed(errno.into()))?);
+        }
+    }
+    Ok(directories)
+}
+
+fn open_null() -> Result<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::io("/dev/null", errno))
+}
+
+/// The descriptor that a slot is filled with, where it is there before the spawn.
+pub(super) fn given<'a>(
+    command: &'a Command,
+    prepared: &'a Prepared,
+    source: Source,
+) -> Option<BorrowedFd<'a>> {
+    Some(match source {
+        Source::Stream(stream) => match &command.streams[stream] {
+            Some(Kind::File(file)) => file.as_fd(),
+            _ => return None,
+        },
+        Source::Null => prepared.null.as_ref()?.as_fd(),
+        Source::Named(index) => command.named.get(index)?.1.as_fd(),
+        Source::Numbered(number) => command.numbered.get(&number)?.as_fd(),
+        Source::Program => prepared.program.file.as_fd(),
+        Source::Directory => prepared.directory.as_fd(),
+        Source::Ruleset => prepared.authority.ruleset.as_ref()?.as_fd(),
+        Source::Terminal => command.terminal.as_ref()?.as_fd(),
+        Source::Inherited(_) | Source::Pipe(_) | Source::Listener => return None,
+    })
+}

@@ -1,0 +1,170 @@
+//! Writes the plan: each operation together with the words that an error of it will be told in.
+
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use beget_authority::limit::{self, RESOURCES};
+use beget_authority::{Authority, Limit, keyring};
+use beget_plan::{Draft, Op};
+use beget_sys::process;
+
+use super::prepare::{Step, c_string};
+use super::slots::{Slots, Source};
+use super::{Command, Group};
+use crate::error::{Fault, Result};
+use crate::program::Program;
+
+/// Operations with their words.
+#[derive(Default)]
+pub(super) struct Writer {
+    pub(super) draft: Draft,
+    pub(super) steps: Vec<Step>,
+}
+
+impl Writer {
+    pub(super) fn push(&mut self, op: Op, words: impl Into<Cow<'static, str>>) {
+        self.draft.push(op);
+        self.steps.push((words.into(), Fault::Kernel));
+    }
+
+    /// An operation whose failure is more likely the caller's fault than the kernel's.
+    pub(super) fn push_asked(&mut self, op: Op, words: impl Into<Cow<'static, str>>, fault: Fault) {
+        self.draft.push(op);
+        self.steps.push((words.into(), fault));
+    }
+}
+
+/// Signals and the process group.
+pub(super) fn identity(command: &Command, writer: &mut Writer) {
+    writer.push(Op::DefaultSignals {}, "signal dispositions");
+    match command.group {
+        Group::Session => writer.push(Op::NewSession {}, "session"),
+        Group::Join(group) => {
+            writer.push_asked(Op::ProcessGroup { group }, format!("process group {group}"), Fault::Caller);
+        }
+        Group::Caller => {}
+    }
+}
+
+/// Descriptors into their slots, and everything else closed.
+pub(super) fn places(slots: &Slots, writer: &mut Writer) {
+    writer.push(Op::Raise { floor: slots.end() }, "descriptors");
+    for (source, slot) in slots.all.iter().enumerate() {
+        let place = Op::Place { source: source as u32, slot: slot.number, closing: u32::from(!slot.kept) };
+        writer.push(place, format!("slot {}", slot.name));
+    }
+    for (first, last) in slots.gaps() {
+        writer.push(Op::Close { first, last }, "closing descriptors");
+    }
+}
+
+/// Terminal, directory, limits and the rest of what cannot be absent.
+pub(super) fn surroundings(
+    command: &Command,
+    slots: &Slots,
+    directory: &str,
+    resources: &[(limit::Resource, bool)],
+    writer: &mut Writer,
+) -> Result<()> {
+    if let Some(slot) = slots.helper(Source::Terminal) {
+        writer.push_asked(Op::ControllingTerminal { slot }, "controlling terminal", Fault::Caller);
+    }
+    if command.foreground {
+        writer.push_asked(Op::Foreground { slot: 0 }, "foreground of the terminal", Fault::Caller);
+    }
+    if let Some(slot) = slots.helper(Source::Directory) {
+        let words = format!("working directory {directory}");
+        writer.push_asked(Op::ChangeDirectory { slot }, words, Fault::Caller);
+    }
+    writer.push(Op::Umask { mode: command.umask }, "umask");
+    writer.push(Op::Personality { value: 0 }, "personality");
+    writer.push(Op::TimerSlack { nanoseconds: 50_000 }, "timer slack");
+    for (resource, differs) in resources {
+        if *differs {
+            let (number, bounds) = (resource.number, resource.bounds);
+            let op = Op::Limit { resource: number, soft: bounds.soft, hard: bounds.hard };
+            writer.push(op, format!("resource limit {}", RESOURCES[number as usize]));
+        }
+    }
+    if let Some(limit @ Limit::Processors(count)) =
+        command.limits.iter().rfind(|limit| matches!(limit, Limit::Processors(_)))
+    {
+        let mask = limit::processors(limit, *count)?;
+        let mask = writer.draft.bytes(&mask);
+        writer.push(Op::Processors { mask }, format!("limit {limit}"));
+    }
+    if command.die_with_thread {
+        const SIGKILL: i32 = 9;
+        let parent = std::process::id() as i32;
+        writer.push(Op::DieWithParent { signal: SIGKILL, parent }, "death with its parent");
+    }
+    Ok(())
+}
+
+/// All that a child with ambient authority does without.
+pub(super) fn confine(
+    command: &Command,
+    slots: &Slots,
+    authority: &Authority,
+    keyring: Option<i32>,
+    writer: &mut Writer,
+) {
+    const CAP_SETGID: u32 = 6;
+    if let Some(serial) = keyring {
+        let name = writer.draft.string(keyring::NAME);
+        writer.push(Op::JoinKeyring { name, serial }, "session keyring");
+    }
+    if process::capabilities().is_ok_and(|bits| bits & 1 << CAP_SETGID != 0) {
+        let groups = writer.draft.numbers(&[]);
+        writer.push(Op::Groups { groups }, "supplementary groups");
+    }
+    writer.push(Op::DropCapabilities {}, "capabilities");
+    writer.push(Op::NoNewPrivileges {}, "no_new_privs");
+    if let (Some(_), Some(slot)) = (&authority.ruleset, slots.helper(Source::Ruleset)) {
+        writer.push(Op::Landlock { slot }, "Landlock");
+    }
+    let Some(filter) = &authority.filter else { return };
+    let refusing = writer.draft.filter(filter);
+    match (&authority.asking, slots.helper(Source::Listener)) {
+        (Some(asking), Some(socket)) if command.tell_refusals => {
+            let asking = writer.draft.filter(asking);
+            writer.push(Op::FilterWithListener { asking, refusing, socket }, "seccomp filter");
+        }
+        _ => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
+    }
+}
+
+pub(super) fn execute(
+    command: &Command,
+    program: &Program,
+    slot: i32,
+    environment: &[OsString],
+    listening: bool,
+    writer: &mut Writer,
+) -> Result<()> {
+    let mut arguments = Vec::with_capacity(command.arguments.len() + 3);
+    match &program.interpreted {
+        Some(before) => arguments.extend(before.iter().cloned()),
+        None => {
+            let name = command.arg0.as_ref().unwrap_or(&command.program);
+            arguments.push(c_string(name, || format!("name {}", name.display()))?);
+        }
+    }
+    for (index, argument) in command.arguments.iter().enumerate() {
+        arguments.push(c_string(argument, || format!("argument {}", index + 1))?);
+    }
+    let mut variables = Vec::with_capacity(environment.len());
+    for variable in environment {
+        let part = || {
+            let name = variable.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+            format!("variable {}", OsStr::from_bytes(name).display())
+        };
+        variables.push(c_string(variable, part)?);
+    }
+    let arguments = writer.draft.strings(arguments.iter().map(CString::as_c_str));
+    let environment = writer.draft.strings(variables.iter().map(CString::as_c_str));
+    let op = Op::Execute { program: slot, arguments, environment, listening: u32::from(listening) };
+    writer.push_asked(op, format!("program {}", command.program.display()), Fault::NotRunnable);
+    Ok(())
+}
