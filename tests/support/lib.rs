@@ -1,5 +1,10 @@
 //! What the tests share: the binaries under test, folders that go away, skips that say why, and the check that nothing is left.
 
+pub mod tracer;
+
+#[path = "../ways_out/harness.rs"]
+pub mod ways_out;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -145,4 +150,106 @@ pub fn children() -> BTreeSet<u32> {
         |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
     let lists: Vec<String> = tasks.flatten().map(list).collect();
     lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// What `probe` reported, by key.
+pub fn report(bytes: &[u8]) -> std::collections::BTreeMap<String, String> {
+    let pair = |line: &str| line.split_once('\t').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    text(bytes).lines().filter_map(pair).collect()
+}
+
+/// Runs `body` in a process of its own: for tests that change, or count, what all threads of a process share. `test` is the
+/// test's own name, with its modules.
+pub fn in_own_process(test: &str, body: impl FnOnce()) {
+    const ALONE: &str = "BEGET_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some_and(|name| name == test) {
+        // SAFETY: a number; the signal ends a test that would wait for ever.
+        unsafe { libc::alarm(300) };
+        return body();
+    }
+    let own = std::env::current_exe().expect("a running test has a path");
+    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
+    let output = Command::new(own).args(arguments).env(ALONE, test).output().expect("a test can be started");
+    let (told, said) = (text(&output.stderr), text(&output.stdout));
+    for line in told.lines().filter(|line| line.starts_with("skipped: ")) {
+        let line = format!("{line}\n");
+        // SAFETY: writes a live buffer to standard error.
+        unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    }
+    assert!(output.status.success(), "{test}, alone: {}\n{said}\n{told}", output.status);
+    assert!(said.contains("1 passed"), "{test} is not the name of one test:\n{said}");
+}
+
+/// Runs a command to its end and collects what it wrote, with nothing to read at its input unless that was set. Whatever is wrong, this
+/// ends: after 30 seconds it kills the process and fails.
+pub fn finish(command: &mut Command) -> Output {
+    use std::os::fd::AsRawFd;
+    use std::process::Stdio;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
+    drop(child.stdin.take());
+    let mut streams = [
+        (child.stdout.take().map(std::os::fd::OwnedFd::from), Vec::new()),
+        (child.stderr.take().map(std::os::fd::OwnedFd::from), Vec::new()),
+    ];
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while streams.iter().any(|(stream, _)| stream.is_some()) {
+        let number = |stream: &Option<std::os::fd::OwnedFd>| stream.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let mut watched = streams.each_ref().map(|(stream, _)| libc::pollfd {
+            fd: number(stream),
+            events: libc::POLLIN,
+            revents: 0,
+        });
+        // SAFETY: an array of two on this stack.
+        unsafe { libc::poll(watched.as_mut_ptr(), 2, 100) };
+        if std::time::Instant::now() > until {
+            let _ = child.kill();
+            panic!("still running, or its output still held, after 30 s: {command:?}");
+        }
+        for ((stream, bytes), state) in streams.iter_mut().zip(watched) {
+            if stream.is_none() || state.revents == 0 {
+                continue;
+            }
+            let mut chunk = [0u8; 1 << 16];
+            // SAFETY: reads into a buffer on this stack from a descriptor that is open.
+            let count = unsafe { libc::read(state.fd, chunk.as_mut_ptr().cast(), chunk.len()) };
+            bytes.extend_from_slice(&chunk[..usize::try_from(count).unwrap_or(0)]);
+            if count <= 0 {
+                *stream = None;
+            }
+        }
+    }
+    let status = child.wait().expect("our own child");
+    let [(_, stdout), (_, stderr)] = streams;
+    Output { status, stdout, stderr }
+}
+
+/// A word that no other test's processes have among their arguments.
+pub fn mark() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("mark-{}-{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The numbers of the processes on this machine with `mark` in an argument, but for this one.
+pub fn marked(mark: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc is there");
+    let has = |number: &u32| {
+        let words = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        words.windows(mark.len()).any(|part| part == mark.as_bytes())
+    };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(|number| *number != std::process::id()).filter(has).collect()
+}
+
+/// Runs `body` in a process that has no other test in it: this very test again, by its full name. For what counts the process's own
+/// descriptors and children, or lowers its limits.
+pub fn alone(test: &str, body: impl FnOnce()) {
+    const NAME: &str = "BEGET_TEST_ALONE";
+    if std::env::var_os(NAME).is_some_and(|name| name == test) {
+        return body();
+    }
+    let mut command = Command::new(std::env::current_exe().expect("a running test has a path"));
+    command.args(["--exact", test, "--test-threads=1", "--nocapture"]).env(NAME, test);
+    let output = finish(&mut command);
+    let words = text(&output.stdout);
+    assert!(output.status.success() && words.contains("1 passed"), "{words}\n{}", text(&output.stderr));
 }

@@ -2,9 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use beget_sys::Errno;
 use beget_sys::landlock::{self, Handled, fs, net, scope};
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::{Grant, Opened, Support};
 
 /// The rights on files that ABI `abi` knows.
@@ -38,9 +39,8 @@ pub(crate) fn build(
         let executable = if only && !one.program { !fs::EXECUTE } else { !0 };
         let rights = one.rights.0 & handled.fs & executable;
         if rights != 0 {
-            landlock::allow_path(ruleset.as_fd(), one.file.as_fd(), rights).map_err(|errno| {
-                Error::kernel(&format!("Landlock rule for {}", one.path.display()), errno)
-            })?;
+            landlock::allow_path(ruleset.as_fd(), one.file.as_fd(), rights)
+                .map_err(|errno| refuse_rule(one, errno))?;
         }
     }
     if handled.net != 0 {
@@ -49,6 +49,16 @@ pub(crate) fn build(
         }
     }
     Ok(Some(ruleset))
+}
+
+fn refuse_rule(one: &Opened, errno: Errno) -> Error {
+    let part = format!("grant of {}", one.path.display());
+    match errno {
+        Errno::EBADFD => {
+            Error { part, reason: Reason::Senseless("no file of a filesystem, so no rule can name it") }
+        }
+        errno => Error::kernel(&part, errno),
+    }
 }
 
 fn ports(grants: &[Grant]) -> impl Iterator<Item = (u16, u64)> {

@@ -99,6 +99,9 @@ impl Description {
         } else if self.network.iter().any(|grant| matches!(grant, Grant::TcpConnect(_))) {
             open.push("the granted TCP ports of every host, this machine included");
         }
+        if self.network.iter().any(|grant| matches!(grant, Grant::TcpBind(_))) {
+            open.push("a TCP port that the kernel chooses, by listening without binding");
+        }
         if !self.session && !self.foreground {
             open.push("the caller's session and terminal");
         }

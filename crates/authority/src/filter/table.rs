@@ -15,6 +15,7 @@ const AF_INET6: u32 = 10;
 const AF_NETLINK: u32 = 16;
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
+const SOCK_SEQPACKET: u32 = 5;
 /// Bits of a socket's type, without `SOCK_CLOEXEC` and `SOCK_NONBLOCK`.
 const TYPE: u32 = 0xf;
 const IPPROTO_TCP: u32 = 6;
@@ -129,22 +130,20 @@ const GET_ATTRIBUTES: &[u32] = &[nr::GETXATTR, nr::LGETXATTR, nr::FGETXATTR, nr:
 const CLONE_OUTWARD: u32 = 0x7e02_0000 | 0x8000;
 const CLONE_THREAD: u32 = 0x1_0000;
 
-/// `ioctl` on descriptors opened before Landlock: input faked into a terminal, the console's selection and keyboard, taking a
-/// terminal, changing its line discipline, redirecting the console; and flags, encryption and verity of files.
-const IOCTLS: &[u32] = &[
-    0x5412,
-    0x541c,
-    0x540e,
-    0x5423,
-    0x541d,
-    0x4008_6602,
-    0x4004_6602,
-    0x401c_5820,
-    0x4008_7602,
-    0x4004_7602,
-    0x4080_6685,
-    0x800c_6613,
-];
+/// `ioctl` on descriptors opened before Landlock: input faked into a terminal, the console's selection, taking a terminal,
+/// changing its line discipline, redirecting the console; and the version of a file.
+const IOCTLS: &[u32] = &[0x5412, 0x541c, 0x540e, 0x5423, 0x541d, 0x4008_7602, 0x4004_7602];
+
+/// `ioctl` of filesystems (xfs and freezing, ext4 and flags, btrfs and clones, f2fs): some of them change a file, or make and remove
+/// whole trees, through a descriptor that was opened only to read.
+const FILESYSTEM_IOCTLS: &[u32] = &[0x5800, 0x6600, 0x9400, 0xf500];
+const IOCTL_KIND: u32 = 0xff00;
+/// Those of them that only read, or write to a descriptor open for writing.
+const PLAIN_FILESYSTEM_IOCTLS: &[u32] =
+    &[0x8008_6601, 0x8004_6601, 0xc020_660b, 0x801c_581f, 0x4004_9409, 0x4020_940d, 0xc018_9436];
+
+/// Whose signal a descriptor sends, by a number in memory.
+const OWNER_IOCTLS: &[u32] = &[0x8901, 0x8902];
 
 /// The keyboard and the screens of the machine's own console: a remapped key types what the program likes.
 const CONSOLE_IOCTLS: &[u32] = &[0x4b00, 0x5600];
@@ -276,7 +275,11 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
     let mut ioctl = vec![
         (vec![masked(IOCTL_FAMILY, one_of(1, CONSOLE_IOCTLS))], eperm),
         (vec![one_of(1, IOCTLS)], eperm),
+        (vec![masked(IOCTL_KIND, one_of(1, FILESYSTEM_IOCTLS)), none_of(1, PLAIN_FILESYSTEM_IOCTLS)], eperm),
     ];
+    if policy.landlock < 6 && !policy.spawn {
+        ioctl.push((vec![one_of(1, OWNER_IOCTLS)], eperm));
+    }
     if policy.landlock < 5 {
         ioctl.push((vec![none_of(1, HARMLESS_IOCTLS)], refuse(Errno::EACCES)));
     }
@@ -330,10 +333,10 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     const TCP_ULP: u32 = 31;
     let no_family = refuse(Errno::EAFNOSUPPORT);
     let refused = if policy.listener { verdict::NOTIFY } else { no_family };
-    // A datagram pair can send to any socket that has a path.
+    // A datagram pair can send to any socket that has a path, and so can a raw one, which Linux makes a datagram pair.
     let pair = vec![
         (vec![none_of(0, &[AF_UNIX])], no_family),
-        (vec![masked(TYPE, one_of(1, &[SOCK_DGRAM]))], refuse(Errno::EPERM)),
+        (vec![masked(TYPE, none_of(1, &[SOCK_STREAM, SOCK_SEQPACKET]))], refuse(Errno::EPERM)),
     ];
     rules.push((nr::SOCKETPAIR, Rule::Clauses(pair)));
     let internet = [AF_INET, AF_INET6];
@@ -385,7 +388,8 @@ fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         const O_TRUNC: u32 = 0o1000;
         rules.push((nr::TRUNCATE, Rule::Verdict(eacces)));
         for (number, flags) in [(nr::OPEN, 1), (nr::OPENAT, 2)] {
-            let unwritten = masked(O_ACCMODE_AND_TRUNC, one_of(flags, &[O_TRUNC]));
+            // Read only, and the undocumented mode 3, for which Landlock asks no right at all.
+            let unwritten = masked(O_ACCMODE_AND_TRUNC, one_of(flags, &[O_TRUNC, O_TRUNC | 3]));
             rules.push((number, when(unwritten, eacces)));
         }
         rules.push((nr::OPENAT2, Rule::Verdict(refuse(Errno::ENOSYS))));

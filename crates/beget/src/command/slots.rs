@@ -46,6 +46,13 @@ pub(super) struct Slot {
     pub(super) kept: bool,
 }
 
+impl Slot {
+    /// The caller's own standard stream, which nobody promised to be open.
+    pub(super) fn is_inherited(&self) -> bool {
+        matches!(self.source, Source::Inherited(_))
+    }
+}
+
 /// All slots, sorted by number.
 #[derive(Debug)]
 pub(super) struct Slots {
