@@ -23,12 +23,13 @@ pub(crate) const SETTINGS: &[&str] = &[
     "/etc/protocols",
     "/etc/mime.types",
     "/etc/ssl/openssl.cnf",
-    "/etc/alternatives",
-    "/etc/ssl/certs",
 ];
 
+/// Read with all below, where they are.
+pub(crate) const SETTING_FOLDERS: &[&str] = &["/etc/alternatives", "/etc/ssl/certs"];
+
 /// `/etc/python3.N`, which Python's distributions read at start.
-pub(crate) const PYTHONS: std::ops::RangeInclusive<u32> = 7..=19;
+pub(crate) const PYTHONS: std::ops::RangeInclusive<u32> = 8..=17;
 
 /// Read and write, without `ioctl`.
 pub(crate) const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];

@@ -142,27 +142,43 @@ fn is_own_process(opened: &Opened) -> bool {
     opened.real_path().starts_with(own)
 }
 
+/// Opens what is there of the system's own files. Their kinds are known, so nobody asks; a rule for one that is of another kind
+/// after all is made by [`crate::ruleset`] with the rights of a file.
 fn open_base(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error> {
-    let mut optional = |path: &str, rights, more| match open_path(Path::new(path), rights, more) {
-        Ok(one) => {
-            opened.push(one);
-            Ok(())
+    let mut optional = |path: &str, rights: Rights, directory: bool, more| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | more;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => {
+                let rights = if directory { rights } else { Rights(rights.0 & fs::ON_FILES) };
+                opened.push(Opened {
+                    file,
+                    rights,
+                    path: path.into(),
+                    directory,
+                    program: false,
+                    fleeting: false,
+                });
+                Ok(())
+            }
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(()),
+            Err(errno) => Err(Error::grant(grant, errno)),
         }
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(()),
-        Err(errno) => Err(Error::grant(grant, errno)),
     };
-    optional(base::PROGRAMS, Rights::EXECUTE, OFlags::empty())?;
+    optional(base::PROGRAMS, Rights::EXECUTE, true, OFlags::empty())?;
     for path in base::OLD_PROGRAMS {
-        optional(path, Rights::EXECUTE, OFlags::NOFOLLOW | OFlags::DIRECTORY)?;
+        optional(path, Rights::EXECUTE, true, OFlags::NOFOLLOW | OFlags::DIRECTORY)?;
     }
     for path in base::SETTINGS {
-        optional(path, Rights::READ, OFlags::empty())?;
+        optional(path, Rights::READ, false, OFlags::empty())?;
+    }
+    for path in base::SETTING_FOLDERS {
+        optional(path, Rights::READ, true, OFlags::empty())?;
     }
     for version in base::PYTHONS {
-        optional(&format!("/etc/python3.{version}"), Rights::READ, OFlags::empty())?;
+        optional(&format!("/etc/python3.{version}"), Rights::READ, true, OFlags::empty())?;
     }
     for path in base::DEVICES {
-        optional(path, Rights::DEVICE, OFlags::empty())?;
+        optional(path, Rights::DEVICE, false, OFlags::empty())?;
     }
     Ok(())
 }

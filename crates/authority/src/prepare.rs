@@ -28,6 +28,8 @@ pub struct Request<'a> {
     pub program_slot: u32,
     /// Whether the child leads a process group that holds nobody else.
     pub own_group: bool,
+    /// Whether refusals are put to a listener.
+    pub listener: bool,
     /// Whether the child joins a keyring of its own.
     pub keyring: bool,
 }
@@ -39,7 +41,7 @@ pub struct Authority {
     pub ruleset: Option<OwnedFd>,
     /// The filter to put on.
     pub filter: Option<Vec<Instruction>>,
-    /// The same filter with refusals of processes and sockets put to a listener.
+    /// The same filter with refusals of processes and sockets put to a listener, if that was asked for.
     pub asking: Option<Vec<Instruction>>,
     /// Each promise made, and what keeps it.
     pub enforced: Vec<Enforced>,
@@ -53,8 +55,18 @@ impl Authority {
     /// # Errors
     /// The first grant that cannot be opened, or the first promise that this kernel cannot keep and that was not given up.
     pub fn prepare(request: Request<'_>) -> Result<Authority, Error> {
-        let Request { grants, limits, files, only, degraded, support, program_slot, own_group, keyring } =
-            request;
+        let Request {
+            grants,
+            limits,
+            files,
+            only,
+            degraded,
+            support,
+            program_slot,
+            own_group,
+            keyring,
+            listener,
+        } = request;
         let mut opened = files;
         for grant in grants {
             opened::open(grant, &mut opened)?;
@@ -88,7 +100,8 @@ impl Authority {
             listener: false,
         };
         let filter = support.filter.then(|| filter::build(&policy));
-        let asking = support.filter.then(|| filter::build(&Policy { listener: true, ..policy }));
+        let asks = support.filter && listener;
+        let asking = asks.then(|| filter::build(&Policy { listener: true, ..policy }));
         Ok(Authority { ruleset, filter, asking, enforced, opened })
     }
 

@@ -39,8 +39,7 @@ pub(crate) fn build(
         let executable = if only && !one.program { !fs::EXECUTE } else { !0 };
         let rights = one.rights.0 & handled.fs & executable;
         if rights != 0 {
-            landlock::allow_path(ruleset.as_fd(), one.file.as_fd(), rights)
-                .map_err(|errno| refuse_rule(one, errno))?;
+            allow(&ruleset, one, rights).map_err(|errno| refuse_rule(one, errno))?;
         }
     }
     if handled.net != 0 {
@@ -49,6 +48,16 @@ pub(crate) fn build(
         }
     }
     Ok(Some(ruleset))
+}
+
+fn allow(ruleset: &OwnedFd, one: &Opened, rights: u64) -> beget_sys::Result<()> {
+    match landlock::allow_path(ruleset.as_fd(), one.file.as_fd(), rights) {
+        // A right for directories on what is none; never the other way round.
+        Err(Errno::EINVAL) if rights & fs::ON_FILES != 0 && rights & !fs::ON_FILES != 0 => {
+            landlock::allow_path(ruleset.as_fd(), one.file.as_fd(), rights & fs::ON_FILES)
+        }
+        answer => answer,
+    }
 }
 
 fn refuse_rule(one: &Opened, errno: Errno) -> Error {

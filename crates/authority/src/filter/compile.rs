@@ -44,7 +44,6 @@ const ARGUMENTS: u32 = 16;
 const REACH: usize = 255;
 
 /// Instructions in reverse; a place is a distance from the end, so that what is written later can refer to it.
-#[derive(Default)]
 struct Backwards {
     code: Vec<Instruction>,
     /// The latest return of each verdict.
@@ -155,22 +154,22 @@ impl Backwards {
 pub(super) fn compile(rules: &[(u32, Rule)]) -> Vec<Instruction> {
     const ENOSYS: u32 = verdict::ERRNO | 38;
     let (allow, unknown) = (Rule::Verdict(verdict::ALLOW), Rule::Verdict(ENOSYS));
-    let mut ranges: Vec<(u32, &Rule)> = Vec::new();
+    let mut ranges: Vec<(u32, &Rule)> = Vec::with_capacity(2 * rules.len() + 2);
     let mut add = |from: u32, rule| match ranges.last_mut() {
         Some((_, last)) if *last == rule => {}
         Some((begin, last)) if *begin == from => *last = rule,
         _ => ranges.push((from, rule)),
     };
     add(0, &allow);
-    for (number, rule) in rules {
+    for (index, (number, rule)) in rules.iter().enumerate() {
         add(*number, rule);
-        if !rules.iter().any(|(other, _)| *other == number + 1) {
+        if rules.get(index + 1).is_none_or(|(next, _)| *next != number + 1) {
             add(number + 1, &allow);
         }
     }
     add(nr::END, &unknown);
 
-    let mut program = Backwards::default();
+    let mut program = Backwards { code: Vec::with_capacity(256), returns: Vec::with_capacity(16) };
     let entry = program.tree(&ranges);
     let number = program.code.len() - entry;
     debug_assert_eq!(number, 0, "the tree's root is written last");

@@ -120,6 +120,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
             support: command.support,
             program_slot: program_slot as u32,
             own_group: matches!(command.group, Group::Session | Group::Join(0)),
+            listener: command.tell_refusals,
             keyring: keyring.is_some(),
         })?
     } else {
@@ -133,7 +134,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     write::places(&slots, &mut writer);
     write::surroundings(command, &slots, &directory_name, &resources, &mut writer)?;
     if confined {
-        write::confine(command, &slots, &authority, keyring, &mut writer);
+        write::confine(&slots, &authority, keyring, &mut writer);
     }
     writer.push(Op::SignalMask { mask: command.mask.0 }, "signal mask");
     let environment = environment(command, &slots)?;

@@ -103,13 +103,7 @@ pub(super) fn surroundings(
 }
 
 /// All that a child with ambient authority does without.
-pub(super) fn confine(
-    command: &Command,
-    slots: &Slots,
-    authority: &Authority,
-    keyring: Option<i32>,
-    writer: &mut Writer,
-) {
+pub(super) fn confine(slots: &Slots, authority: &Authority, keyring: Option<i32>, writer: &mut Writer) {
     const CAP_SETGID: u32 = 6;
     if let Some(serial) = keyring {
         let name = writer.draft.string(keyring::NAME);
@@ -127,7 +121,7 @@ pub(super) fn confine(
     let Some(filter) = &authority.filter else { return };
     let refusing = writer.draft.filter(filter);
     match (&authority.asking, slots.helper(Source::Listener)) {
-        (Some(asking), Some(socket)) if command.tell_refusals => {
+        (Some(asking), Some(socket)) => {
             let asking = writer.draft.filter(asking);
             writer.push(Op::FilterWithListener { asking, refusing, socket }, "seccomp filter");
         }

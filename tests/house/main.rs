@@ -1,0 +1,100 @@
+//! The house keeps its own rules: arrows go down, `unsafe` stays in its rooms, files stay short, nothing is left undone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use beget_tests::{Need, skip};
+
+/// Rooms from the top to the bottom. An arrow may only go to a later one.
+const ROOMS: [&str; 5] = ["cli", "beget", "authority", "plan", "sys"];
+/// Where `unsafe` may be.
+const UNSAFE_ROOMS: [&str; 2] = ["plan", "sys"];
+const LONGEST_FILE: usize = 600;
+
+/// The sources, where they can be read: the tests also run from a copy, by a user who cannot.
+fn sources(test: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.to_owned();
+    if fs::read_dir(root.join("crates")).is_err() {
+        skip(test, Need::Machine("to read the sources"));
+        return None;
+    }
+    Some(root)
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn every_file(root: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for room in ["crates", "tests", "bench", "fuzz"] {
+        rust_files(&root.join(room), &mut found);
+    }
+    found
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).expect("our own sources are text")))
+        .collect()
+}
+
+#[test]
+fn arrows_go_down() {
+    let Some(root) = sources("arrows_go_down") else { return };
+    for (place, room) in ROOMS.iter().enumerate() {
+        let manifest = fs::read_to_string(root.join("crates").join(room).join("Cargo.toml"))
+            .expect("every room has one");
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or("");
+        let dependencies = dependencies.split("\n[").next().unwrap_or("");
+        for line in dependencies.lines() {
+            let name = line.split(['.', ' ', '=']).next().unwrap_or("");
+            let other = name.strip_prefix("beget-").unwrap_or(name);
+            if let Some(to) = ROOMS.iter().position(|room| *room == other) {
+                assert!(to > place, "{room} depends on {other}: that arrow goes up");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_stays_in_its_rooms() {
+    let Some(root) = sources("unsafe_stays_in_its_rooms") else { return };
+    for room in ROOMS {
+        let library = fs::read_to_string(root.join("crates").join(room).join("src/lib.rs"))
+            .expect("every room has one");
+        let forbids = library.contains("#![forbid(unsafe_code)]");
+        assert_eq!(forbids, !UNSAFE_ROOMS.contains(&room), "{room}");
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    let Some(root) = sources("files_are_short_and_say_what_they_are_for") else { return };
+    for (path, text) in every_file(&root) {
+        assert!(
+            text.lines().count() <= LONGEST_FILE,
+            "{} is longer than {LONGEST_FILE} lines",
+            path.display()
+        );
+        let opens = text.lines().find(|line| !line.starts_with("#!")).unwrap_or("");
+        assert!(opens.starts_with("//!"), "{} does not say what it is for", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    let Some(root) = sources("nothing_is_left_undone") else { return };
+    // Written in two halves, so that this file does not find itself.
+    let marks = [["todo", "!("], ["unimplemented", "!("], ["#[ign", "ore"], ["dbg", "!("], ["FIX", "ME"]]
+        .map(|half| half.concat());
+    for (path, text) in every_file(&root) {
+        for mark in &marks {
+            assert!(!text.contains(mark.as_str()), "{}: {mark}", path.display());
+        }
+    }
+}
