@@ -22,6 +22,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "/etc/services",
     "/etc/protocols",
     "/etc/mime.types",
+    "/etc/gitconfig",
     "/etc/ssl/openssl.cnf",
 ];
 

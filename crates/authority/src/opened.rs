@@ -85,6 +85,12 @@ impl Opened {
         Ok(Opened { program: true, ..Opened::of(file, rights, path, &status) })
     }
 
+    /// The same file, to execute as well.
+    #[must_use]
+    pub fn executable(self) -> Opened {
+        Opened { rights: Rights(self.rights.0 | fs::EXECUTE), ..self }
+    }
+
     fn of(file: OwnedFd, rights: Rights, path: &Path, status: &Stat) -> Opened {
         let directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
         // A right that does not fit the kind of file would make the kernel refuse the whole rule.

@@ -348,14 +348,17 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     let internet = [AF_INET, AF_INET6];
     if policy.net {
         let clauses = vec![
-            (vec![none_of(0, &[AF_INET, AF_INET6, AF_NETLINK])], refused),
+            (vec![none_of(0, &[AF_INET, AF_INET6, AF_NETLINK])], no_family),
             (vec![one_of(0, &[AF_NETLINK]), none_of(2, &[0])], refuse(Errno::EPROTONOSUPPORT)),
         ];
         rules.push((nr::SOCKET, Rule::Clauses(clauses)));
         return;
     }
     if !policy.tcp && !policy.udp {
-        rules.push((nr::SOCKET, Rule::Verdict(refused)));
+        // Told only where a flag would allow it: most others are the C library asking for its name cache, over a Unix socket.
+        let clauses = vec![(vec![one_of(0, &internet)], refused), (Vec::new(), no_family)];
+        let rule = if policy.listener { Rule::Clauses(clauses) } else { Rule::Verdict(no_family) };
+        rules.push((nr::SOCKET, rule));
         return;
     }
     let (mut types, mut protocols) = (Vec::new(), vec![0]);
@@ -368,7 +371,7 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         protocols.push(IPPROTO_UDP);
     }
     let clauses = vec![
-        (vec![none_of(0, &internet)], refused),
+        (vec![none_of(0, &internet)], no_family),
         (vec![masked(TYPE, none_of(1, &types))], refuse(Errno::EACCES)),
         (vec![none_of(2, &protocols)], refuse(Errno::EPROTONOSUPPORT)),
     ];

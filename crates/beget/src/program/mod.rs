@@ -129,7 +129,8 @@ impl Program {
     fn grant_env_target(&mut self, line: &script::Line, search: Search<'_>) {
         let Some(target) = line.env_target() else { return };
         let Ok(found) = Program::find(&target, Search { callers: None, ..search }) else { return };
-        self.files.extend(found.files);
+        // A script among these is executed by `env`, not only read by its interpreter.
+        self.files.extend(found.files.into_iter().map(Opened::executable));
     }
 }
 
