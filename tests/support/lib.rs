@@ -180,8 +180,8 @@ pub fn in_own_process(test: &str, body: impl FnOnce()) {
     assert!(said.contains("1 passed"), "{test} is not the name of one test:\n{said}");
 }
 
-/// Runs a command to its end and collects what it wrote, with nothing to read at its input unless that was set. Whatever is wrong, this
-/// ends: after 30 seconds it kills the process and fails.
+/// Runs a command to its end and collects what it wrote. Whatever is wrong, this ends: after 30 seconds it kills the process and
+/// fails.
 pub fn finish(command: &mut Command) -> Output {
     use std::os::fd::AsRawFd;
     use std::process::Stdio;
@@ -240,8 +240,8 @@ pub fn marked(mark: &str) -> Vec<u32> {
     numbers.filter(|number| *number != std::process::id()).filter(has).collect()
 }
 
-/// Runs `body` in a process that has no other test in it: this very test again, by its full name. For what counts the process's own
-/// descriptors and children, or lowers its limits.
+/// Runs `body` in a process that has no other test in it: this very test again, by its full name. For what counts the process's
+/// own descriptors and children, or lowers its limits.
 pub fn alone(test: &str, body: impl FnOnce()) {
     const NAME: &str = "BEGET_TEST_ALONE";
     if std::env::var_os(NAME).is_some_and(|name| name == test) {
@@ -252,4 +252,16 @@ pub fn alone(test: &str, body: impl FnOnce()) {
     let output = finish(&mut command);
     let words = text(&output.stdout);
     assert!(output.status.success() && words.contains("1 passed"), "{words}\n{}", text(&output.stderr));
+}
+
+impl Scratch {
+    /// Writes an executable that can be executed at once. Another process writes it: while this one has it open for writing, a
+    /// thread beside may fork, and as long as that child holds the descriptor too, execution fails with `ETXTBSY`.
+    pub fn executable(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let (draft, path) = (self.script(&format!("{name}.draft"), contents), self.at(name));
+        let status = Command::new("/bin/cp").args(["--remove-destination", &draft, &path]).status();
+        assert!(status.is_ok_and(|status| status.success()), "{path} cannot be written");
+        std::fs::remove_file(draft).expect("it is ours");
+        path
+    }
 }

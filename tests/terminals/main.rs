@@ -1,1 +1,12 @@
-//! To be written.
+//! `beget run` in a real terminal: each test makes a pseudo-terminal, puts a session on it, types, and looks at what comes back,
+//! at the terminal's modes, at its foreground group and at what is left.
+
+mod background;
+mod devices;
+mod ends;
+mod hangup;
+mod inside;
+mod jobs;
+mod pipelines;
+mod processes;
+mod terminal;

@@ -30,7 +30,7 @@ mod support;
 pub use error::{Error, Reason};
 pub use grant::Grant;
 pub use limit::Limit;
-pub use opened::{Opened, Rights};
+pub use opened::{Opened, Rights, real_path};
 pub use prepare::{Authority, Request};
 pub use promise::{Enforced, Promise};
 pub use support::Support;

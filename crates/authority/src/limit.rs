@@ -59,7 +59,8 @@ const DATA: u32 = 2;
 const STACK: u32 = 3;
 const CORE: u32 = 4;
 const NPROC: u32 = 6;
-const NOFILE: u32 = 7;
+/// `RLIMIT_NOFILE`.
+pub const OPEN_FILES: u32 = 7;
 const NICE: u32 = 13;
 const RTPRIO: u32 = 14;
 
@@ -75,20 +76,21 @@ pub struct Resource {
     pub bounds: Bounds,
 }
 
-/// What the child's limits are: one entry per resource, and whether it differs from the caller's own.
+/// What the child's limits are: one entry per resource. All of them are to be set, also those that are as the caller's now: its
+/// own may be others by the time of a later spawn.
 ///
-/// The fresh default: no core files and no raised priority; 1024 open files, up to the caller's hard limit; 8 MiB of stack likewise; everything else as
-/// much as the caller's hard limit.
+/// The fresh default: no core files and no raised priority; 1024 open files, up to the caller's hard limit; 8 MiB of stack
+/// likewise; everything else as much as the caller's hard limit.
 ///
 /// # Errors
 /// A limit above the caller's hard limit, or zero where that makes no sense.
-pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<(Resource, bool)>, Error> {
+pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<Resource>, Error> {
     let mut all = Vec::with_capacity(RESOURCES.len());
     for number in 0..RESOURCES.len() as u32 {
         let now = process::limit(number).map_err(|errno| Error::kernel("resource limits", errno))?;
         let soft = match number {
             STACK => FRESH_STACK.min(now.hard),
-            NOFILE => FRESH_OPEN_FILES.min(now.hard),
+            OPEN_FILES => FRESH_OPEN_FILES.min(now.hard),
             _ => now.hard,
         };
         let mut bounds = Bounds { soft, hard: now.hard };
@@ -97,7 +99,7 @@ pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<(Resource
         }
         for limit in limits {
             let (resource, most) = match *limit {
-                Limit::OpenFiles(count) => (NOFILE, count),
+                Limit::OpenFiles(count) => (OPEN_FILES, count),
                 Limit::Memory(bytes) if degraded.contains(&Promise::Memory) => (DATA, bytes),
                 Limit::Processes(count) if degraded.contains(&Promise::Processes) => (NPROC, count),
                 _ => continue,
@@ -109,7 +111,7 @@ pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<(Resource
                 bounds = Bounds { soft: most, hard: most };
             }
         }
-        all.push((Resource { number, bounds }, bounds != now));
+        all.push(Resource { number, bounds });
     }
     Ok(all)
 }

@@ -106,7 +106,8 @@ impl Opened {
 }
 
 /// Where the file behind a descriptor is, as `/proc` tells it.
-pub(crate) fn real_path(file: impl AsFd) -> Option<PathBuf> {
+#[must_use]
+pub fn real_path(file: impl AsFd) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())).ok()
 }

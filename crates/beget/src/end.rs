@@ -24,7 +24,8 @@ pub struct Usage {
     pub user_time: Duration,
     /// Processor time in the kernel.
     pub system_time: Duration,
-    /// Largest resident size of one process, in bytes.
+    /// Largest resident size of one process, in bytes. The kernel counts in what the caller itself had used by the birth, because
+    /// the child shares its memory until it executes its program: a number no larger than that says nothing about the child.
     pub memory_peak: u64,
     /// Page faults answered from memory.
     pub minor_faults: u64,

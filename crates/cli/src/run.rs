@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use serde_json::json;
 
 use crate::options::Options;
-use crate::signals::{self, Signals};
+use crate::signals::{self, Signal, Signals};
 use crate::terminal::Terminal;
 use crate::{FAILED, tree};
 
@@ -24,8 +24,11 @@ fn own_failure(message: impl ToString) -> Failure {
 /// Runs the program and gives the exit code.
 pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     let program = options.program.take().unwrap_or_default();
-    let terminal = Terminal::find();
+    let mut terminal = Terminal::find();
     let mut command = options.command(&program, terminal.as_ref()).map_err(own_failure)?;
+    if let Some(terminal) = &mut terminal {
+        command.foreground(terminal.lend_at_birth());
+    }
     command.die_with_thread(true).tell_refusals(true);
     tree::adopt_orphans().map_err(own_failure)?;
     let signals = Signals::take().map_err(own_failure)?;
@@ -36,7 +39,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
         Ok(process) => process,
         Err(failure) => {
             // The child may have been put in the foreground before the operation that failed.
-            if let Some(terminal) = &terminal {
+            if let Some(terminal) = &mut terminal {
                 terminal.restore();
             }
             return Err(failure);
@@ -45,7 +48,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     let mut watch = Watch { process, signals, terminal, refused: BTreeMap::new(), timed_out: false };
     let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));
     tree::end_all();
-    if let Some(terminal) = &watch.terminal {
+    if let Some(terminal) = &mut watch.terminal {
         terminal.restore();
     }
     let ended = ended?;
@@ -97,8 +100,8 @@ impl Watch {
             self.process.refusals = None;
         }
         if !signal.is_empty() {
-            while let Some(number) = self.signals.next() {
-                self.take(number)?;
+            while let Some(signal) = self.signals.next() {
+                self.take(signal)?;
             }
         }
         Ok(())
@@ -116,48 +119,63 @@ impl Watch {
         Pid::from_raw(self.process.id() as i32)
     }
 
-    fn take(&mut self, number: i32) -> Result<(), Failure> {
-        match number {
+    fn take(&mut self, signal: Signal) -> Result<(), Failure> {
+        match signal.number {
             signals::CHLD => {
                 tree::reap_orphans(self.process.id() as i32);
                 if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
                     self.stop_with(signal);
                 }
             }
-            signals::CONT => self.go_on(),
-            signals::TSTP | signals::TTIN | signals::TTOU => self.signal_group(number),
+            signals::CONT => self.go_on(false),
+            signals::TSTP | signals::TTIN | signals::TTOU | signals::WINCH if self.terminal.is_some() => {
+                self.signal_group(signal.number);
+            }
+            signals::TSTP => self.stop_without_terminal(),
+            number if signals::is_forwarded(number) && signal.by_kernel => self.signal_group(number),
             number if signals::is_forwarded(number) => self.process.signal(number).map_err(own_failure)?,
             _ => {}
         }
         Ok(())
     }
 
-    /// Signals the program's group; without a terminal there is no job control to take part in.
+    /// Signals the program's group. The program is not reaped yet, so the number is still its group's.
     fn signal_group(&self, number: i32) {
-        if let (Some(_), Some(group)) = (&self.terminal, self.group()) {
+        if let Some(group) = self.group() {
             let _ = beget_sys::signal::kill(-group.as_raw_nonzero().get(), number);
         }
     }
 
-    /// The program stopped: we stop too, as a job of the shell's, and go on together.
+    /// The program stopped: we stop too, as a job of the shell's, and go on together. One that stopped for want of the terminal gets
+    /// it if we have it.
     fn stop_with(&mut self, signal: i32) {
         let Some(terminal) = &mut self.terminal else { return };
+        let wants_terminal = matches!(signal, signals::TTIN | signals::TTOU);
+        if wants_terminal && terminal.is_ours() {
+            // The shell put a running job in the foreground, which it tells nobody, or we lend the terminal only now.
+            return self.go_on(true);
+        }
         terminal.take_back();
-        let signal = match signal {
-            signals::TTIN | signals::TTOU => signal,
-            _ => signals::TSTP,
-        };
-        self.signals.suffer(signal);
-        self.go_on();
+        let stopped = self.signals.suffer(if wants_terminal { signal } else { signals::TSTP });
+        if !stopped && wants_terminal {
+            // It would ask for ever: nobody can give it the terminal. The kernel ends stopped jobs that lose their shell so too.
+            self.signal_group(signals::HUP);
+        }
+        self.go_on(wants_terminal);
     }
 
-    fn go_on(&mut self) {
+    /// The shell's job stops, of which we are a part and the program, in a session of its own, is not: SIGTSTP would not stop it.
+    fn stop_without_terminal(&mut self) {
+        self.signal_group(signals::STOP);
+        self.signals.suffer(signals::TSTP);
+        self.go_on(false);
+    }
+
+    fn go_on(&mut self, asked: bool) {
         if let (Some(terminal), Some(group)) = (&mut self.terminal, Pid::from_raw(self.process.id() as i32)) {
-            terminal.hand_over(group);
-            self.signal_group(signals::CONT);
-        } else {
-            let _ = self.process.signal(signals::CONT);
+            terminal.hand_over(group, asked);
         }
+        self.signal_group(signals::CONT);
     }
 
     /// What is worth telling: quiet unless asked, or unless the program failed and we know why.

@@ -9,10 +9,16 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr,
 #[derive(Debug)]
 pub(crate) struct Terminal {
     own: Pid,
+    /// As they were when we last had the foreground; in the background they are somebody else's.
     ours: Option<Termios>,
     theirs: Option<Termios>,
     /// We were in its foreground when we began.
     pub(crate) foreground: bool,
+    /// The program gets it whenever we have it, asked or not. With a pipe at standard output a pager may share our group and want
+    /// the terminal itself: then the program gets it when the SIGTTIN or SIGTTOU stops it that a job gets for using it.
+    at_once: bool,
+    /// We gave it to the program, and did not take it back.
+    lent: bool,
 }
 
 impl Terminal {
@@ -24,44 +30,66 @@ impl Terminal {
         }
         let own = getpgrp();
         let foreground = tcgetpgrp(&stdin).ok()? == own;
-        Some(Terminal { own, ours: tcgetattr(&stdin).ok(), theirs: None, foreground })
+        let ours = if foreground { tcgetattr(&stdin).ok() } else { None };
+        let at_once = std::io::stdout().is_terminal();
+        Some(Terminal { own, ours, theirs: None, foreground, at_once, lent: false })
+    }
+
+    /// Whether the program is put in the foreground at its birth; from here on the terminal counts as lent then.
+    pub(crate) fn lend_at_birth(&mut self) -> bool {
+        self.lent = self.foreground && self.at_once;
+        self.lent
+    }
+
+    /// Whether our group is in the foreground.
+    pub(crate) fn is_ours(&self) -> bool {
+        tcgetpgrp(std::io::stdin()) == Ok(self.own)
     }
 
     /// The program stopped: keep its modes, take the terminal back with ours.
     pub(crate) fn take_back(&mut self) {
-        let stdin = std::io::stdin();
-        self.theirs = tcgetattr(&stdin).ok();
+        if self.is_with_the_program() {
+            self.theirs = tcgetattr(std::io::stdin()).ok();
+        }
         self.restore();
     }
 
-    /// We go on: if we are in the foreground, the program gets the terminal and its modes again.
-    pub(crate) fn hand_over(&mut self, group: Pid) {
+    /// We go on: if we are in the foreground, the program gets the terminal and its modes again; one that did not have it must
+    /// have asked.
+    pub(crate) fn hand_over(&mut self, group: Pid, asked: bool) {
+        if self.is_with_the_program() {
+            return;
+        }
+        (self.ours, self.lent) = (None, false);
+        if !self.is_ours() {
+            return;
+        }
         let stdin = std::io::stdin();
-        if tcgetpgrp(&stdin) == Ok(self.own) {
-            self.ours = tcgetattr(&stdin).ok();
+        self.ours = tcgetattr(&stdin).ok();
+        if asked || self.at_once || self.theirs.is_some() {
             if let Some(theirs) = self.theirs.take() {
                 let _ = tcsetattr(&stdin, OptionalActions::Drain, &theirs);
             }
-            let _ = tcsetpgrp(&stdin, group);
+            self.lent = tcsetpgrp(&stdin, group).is_ok();
         }
     }
 
     /// Takes the terminal back if nobody else has it, with the modes it had. SIGTTOU is blocked, so this works from the background.
-    pub(crate) fn restore(&self) {
+    pub(crate) fn restore(&mut self) {
         let stdin = std::io::stdin();
-        let holder = tcgetpgrp(&stdin).ok();
-        let gone = |group: Pid| rustix::process::test_kill_process_group(group).is_err();
-        let ours_to_take = holder.is_none_or(|holder| self.group_is_ours(holder) || gone(holder));
-        if !ours_to_take || tcsetpgrp(&stdin, self.own).is_err() {
-            return;
+        if self.is_with_the_program() {
+            self.lent = tcsetpgrp(&stdin, self.own).is_err();
         }
-        if let Some(ours) = &self.ours {
+        if let (true, Some(ours)) = (self.is_ours(), &self.ours) {
             let _ = tcsetattr(&stdin, OptionalActions::Drain, ours);
         }
     }
 
-    /// Our own group, or one that descends from us: the program's, or one that a shell in it made.
-    fn group_is_ours(&self, group: Pid) -> bool {
-        group == self.own || crate::tree::is_descendant(group.as_raw_nonzero().get())
+    /// In the foreground is a group that descends from us, the program's or one that a shell in it made; or nobody leads the
+    /// group, and we lent the terminal out.
+    fn is_with_the_program(&self) -> bool {
+        let Ok(holder) = tcgetpgrp(std::io::stdin()) else { return false };
+        let gone = || rustix::process::test_kill_process(holder) == Err(rustix::io::Errno::SRCH);
+        crate::tree::is_descendant(holder.as_raw_nonzero().get()) || self.lent && gone()
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
         privileged: program.privileged,
         arguments: command.arguments.clone(),
         environment: prepared.environment.clone(),
-        directory: prepared.directory_name.clone(),
+        directory: beget_authority::real_path(&prepared.directory)
+            .map_or_else(|| prepared.directory_name.clone(), |path| path.display().to_string()),
         slots: kept
             .map(|slot| show_slot(slot, super::prepare::given(command, prepared, slot.source)))
             .collect(),

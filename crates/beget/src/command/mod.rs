@@ -42,7 +42,8 @@ enum Group {
 /// The fresh defaults of what cannot be absent: working directory `/`, umask `022`, every signal unblocked and at its default,
 /// a session of its own without a terminal, no core files, 1024 open files, 8 MiB of stack, other limits as high as the caller's
 /// hard ones, plain personality, timer slack of 50 us, an empty session keyring; no capabilities and no supplementary groups
-/// where the caller has the right to drop them. Processor time (niceness, affinity, cgroup, `oom_score_adj`) is the caller's.
+/// where the caller has the right to drop them. Processor time (niceness, affinity, cgroup, `oom_score_adj`), huge pages
+/// (`PR_SET_THP_DISABLE`) and the secure bits of capabilities are the caller's.
 ///
 /// What is built is kept: the second spawn of the same command opens nothing anew. Paths are opened at the first spawn.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub struct Command {
     support: Support,
     callers_path: Option<OsString>,
     prepared: Option<Arc<Prepared>>,
+    /// The same for [`Command::output`], which gives pipes to that one child.
+    prepared_to_collect: Option<Arc<Prepared>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,7 @@ macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident($this:ident $(, $argument:ident: $kind:ty)*) $body:block)*) => {$(
         $(#[$doc])*
         pub fn $name(&mut self $(, $argument: $kind)*) -> &mut Command {
-            self.prepared = None;
+            (self.prepared, self.prepared_to_collect) = (None, None);
             let $this = &mut *self;
             $body
             self
@@ -122,6 +125,7 @@ impl Command {
             support: Support::detect(),
             callers_path: std::env::var_os("PATH"),
             prepared: None,
+            prepared_to_collect: None,
         }
     }
 
@@ -204,6 +208,7 @@ impl Command {
     /// One sentence that names the part at fault: a grant that cannot be opened, a promise that this kernel cannot keep, a
     /// program that is not there or cannot run, an operation that the kernel refused. Nothing is left behind.
     pub fn spawn(&mut self) -> Result<Process> {
+        prepare::check_streams(self)?;
         let prepared = self.prepare()?;
         spawn::spawn(self, prepared)
     }
@@ -221,13 +226,20 @@ impl Command {
     /// # Errors
     /// Those of [`spawn`](Command::spawn) and [`Process::wait_with_output`].
     pub fn output(&mut self) -> Result<Output> {
-        for stream in 1..=2 {
-            if self.streams[stream].is_none() {
-                self.prepared = None;
-                self.streams[stream] = Some(Kind::Piped);
-            }
+        let unset = [1, 2].map(|stream| self.streams[stream].is_none().then_some(stream));
+        if unset == [None, None] {
+            return self.spawn()?.wait_with_output();
         }
-        self.spawn()?.wait_with_output()
+        for stream in unset.into_iter().flatten() {
+            self.streams[stream] = Some(Kind::Piped);
+        }
+        std::mem::swap(&mut self.prepared, &mut self.prepared_to_collect);
+        let process = self.spawn();
+        std::mem::swap(&mut self.prepared, &mut self.prepared_to_collect);
+        for stream in unset.into_iter().flatten() {
+            self.streams[stream] = None;
+        }
+        process?.wait_with_output()
     }
 
     /// What the child would hold, and which mechanism enforces each line. Opens what a spawn would open, and starts nothing.

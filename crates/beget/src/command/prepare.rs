@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use beget_authority::{Authority, Opened, Request, Rights, keyring, limit};
-use beget_plan::{Engine, Op, Plan};
+use beget_plan::{Engine, Plan};
 use rustix::fs::{Mode, OFlags};
 
 use super::slots::{Slots, Source};
@@ -29,7 +29,7 @@ pub(crate) struct Prepared {
     pub(super) slots: Slots,
     pub(super) program: Program,
     pub(super) authority: Authority,
-    directory: OwnedFd,
+    pub(super) directory: OwnedFd,
     null: Option<OwnedFd>,
     pub(super) directory_name: String,
     pub(super) environment: Vec<OsString>,
@@ -67,8 +67,13 @@ pub(super) fn c_string(text: &OsStr, part: impl FnOnce() -> String) -> Result<CS
 
 /// `NAME=VALUE` strings, with the names of the slots.
 fn environment(command: &Command, slots: &Slots) -> Result<Vec<OsString>> {
+    const OF_SLOTS: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
     let mut variables = Vec::with_capacity(command.environment.len() + 2);
     for (name, value) in &command.environment {
+        // Given ones, perhaps passed on, are about the slots of another process; programs would read whichever comes first.
+        if slots.names.is_some() && OF_SLOTS.iter().any(|own| name == own) {
+            continue;
+        }
         if name.is_empty() || name.as_bytes().contains(&b'=') {
             let part = format!("variable {}", name.display());
             return Err(Error::new(part, "a name is not empty and has no equals sign", Fault::Caller));
@@ -83,6 +88,20 @@ fn environment(command: &Command, slots: &Slots) -> Result<Vec<OsString>> {
         variables.push(format!("LISTEN_FDNAMES={names}").into());
     }
     Ok(variables)
+}
+
+/// Whether the caller has the streams that are to be inherited. Asked before anything is opened: the number of a closed one is
+/// the next that an open file gets, and what we open for ourselves must not become the child's stream.
+pub(super) fn check_streams(command: &Command) -> Result<()> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let own = [("stdin", stdin.as_fd()), ("stdout", stdout.as_fd()), ("stderr", stderr.as_fd())];
+    for ((name, stream), kind) in own.into_iter().zip(&command.streams) {
+        if matches!(kind, Some(Kind::Inherit)) {
+            rustix::io::fcntl_getfd(stream)
+                .map_err(|errno| Error::io(format!("slot {name}"), errno).with_fault(Fault::Caller))?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens and builds all that a spawn of `command` needs.
@@ -136,7 +155,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     if confined {
         write::confine(&slots, &authority, keyring, &mut writer);
     }
-    writer.push(Op::SignalMask { mask: command.mask.0 }, "signal mask");
+    write::last(command, &resources, &mut writer);
     let environment = environment(command, &slots)?;
     write::execute(command, &program, program_slot, &environment, slots.listening > 0, &mut writer)?;
 
@@ -153,7 +172,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         null,
         directory_name,
         environment,
-        limits: resources.into_iter().map(|(resource, _)| resource).collect(),
+        limits: resources,
         operations,
         caller: std::process::id(),
     })

@@ -46,13 +46,6 @@ pub(super) struct Slot {
     pub(super) kept: bool,
 }
 
-impl Slot {
-    /// The caller's own standard stream, which nobody promised to be open.
-    pub(super) fn is_inherited(&self) -> bool {
-        matches!(self.source, Source::Inherited(_))
-    }
-}
-
 /// All slots, sorted by number.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -116,8 +109,7 @@ impl Slots {
 
     /// A number must be one that this process could have open, with room above for the plan's own moves.
     fn check_numbers(&self) -> Result<()> {
-        const NOFILE: u32 = 7;
-        let limit = process::limit(NOFILE).map_or(1024, |bounds| bounds.soft);
+        let limit = process::limit(beget_authority::limit::OPEN_FILES).map_or(1024, |bounds| bounds.soft);
         for slot in &self.all {
             let part = || format!("slot {}", slot.name);
             if slot.number < 0 {

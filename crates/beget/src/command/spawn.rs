@@ -64,11 +64,6 @@ pub(super) fn spawn(command: &Command, prepared: Arc<Prepared>) -> Result<Proces
     let descriptors: Option<Vec<BorrowedFd<'_>>> =
         prepared.slots.all.iter().map(|slot| find(slot.source)).collect();
     let descriptors = descriptors.ok_or_else(|| Error::new("plan", "a slot has no source", Fault::Beget))?;
-    for (slot, fd) in prepared.slots.all.iter().zip(&descriptors).filter(|(slot, _)| slot.is_inherited()) {
-        // A host may have closed its own streams; that is not to be told as a failure of some operation.
-        rustix::io::fcntl_getfd(fd)
-            .map_err(|errno| Error::io(format!("slot {}", slot.name), errno).with_fault(Fault::Caller))?;
-    }
     let plan = Plan::check(&prepared.plan, Engine::Vfork).map_err(Error::refused_plan)?;
     let child = engine::spawn(&plan, &descriptors, command.cgroup.as_ref().map(AsFd::as_fd))
         .map_err(|failure| tell(failure, &prepared.steps))?;

@@ -28,6 +28,11 @@ impl Writer {
         self.steps.push((words.into(), Fault::Kernel));
     }
 
+    fn push_limit(&mut self, limit::Resource { number, bounds }: limit::Resource) {
+        let op = Op::Limit { resource: number, soft: bounds.soft, hard: bounds.hard };
+        self.push(op, format!("resource limit {}", RESOURCES[number as usize]));
+    }
+
     /// An operation whose failure is more likely the caller's fault than the kernel's.
     pub(super) fn push_asked(&mut self, op: Op, words: impl Into<Cow<'static, str>>, fault: Fault) {
         self.draft.push(op);
@@ -64,7 +69,7 @@ pub(super) fn surroundings(
     command: &Command,
     slots: &Slots,
     directory: &str,
-    resources: &[(limit::Resource, bool)],
+    resources: &[limit::Resource],
     writer: &mut Writer,
 ) -> Result<()> {
     if let Some(slot) = slots.helper(Source::Terminal) {
@@ -80,12 +85,9 @@ pub(super) fn surroundings(
     writer.push(Op::Umask { mode: command.umask }, "umask");
     writer.push(Op::Personality { value: 0 }, "personality");
     writer.push(Op::TimerSlack { nanoseconds: 50_000 }, "timer slack");
-    for (resource, differs) in resources {
-        if *differs {
-            let (number, bounds) = (resource.number, resource.bounds);
-            let op = Op::Limit { resource: number, soft: bounds.soft, hard: bounds.hard };
-            writer.push(op, format!("resource limit {}", RESOURCES[number as usize]));
-        }
+    // Open files come last of all: what is left to do needs a number or two itself.
+    for one in resources.iter().filter(|one| one.number != limit::OPEN_FILES) {
+        writer.push_limit(*one);
     }
     if let Some(limit @ Limit::Processors(count)) =
         command.limits.iter().rfind(|limit| matches!(limit, Limit::Processors(_)))
@@ -100,6 +102,14 @@ pub(super) fn surroundings(
         writer.push(Op::DieWithParent { signal: SIGKILL, parent }, "death with its parent");
     }
     Ok(())
+}
+
+/// What would be in the way of the birth itself if it came earlier.
+pub(super) fn last(command: &Command, resources: &[limit::Resource], writer: &mut Writer) {
+    for one in resources.iter().filter(|one| one.number == limit::OPEN_FILES) {
+        writer.push_limit(*one);
+    }
+    writer.push(Op::SignalMask { mask: command.mask.0 }, "signal mask");
 }
 
 /// All that a child with ambient authority does without.
