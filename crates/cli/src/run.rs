@@ -9,10 +9,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 use serde_json::json;
 
+use crate::FAILED;
 use crate::options::Options;
 use crate::signals::{self, Signal, Signals};
 use crate::terminal::Terminal;
-use crate::{FAILED, tree};
+use crate::tree::Tree;
 
 /// A message and an exit code.
 type Failure = (String, u8);
@@ -30,7 +31,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
         command.foreground(terminal.lend_at_birth());
     }
     command.die_with_thread(true).tell_refusals(true);
-    tree::adopt_orphans().map_err(own_failure)?;
+    let tree = Tree::adopt_orphans().map_err(own_failure)?;
     let signals = Signals::take().map_err(own_failure)?;
 
     let started = Instant::now();
@@ -45,9 +46,9 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
-    let mut watch = Watch { process, signals, terminal, refused: BTreeMap::new(), timed_out: false };
+    let mut watch = Watch { process, tree, signals, terminal, refused: BTreeMap::new(), timed_out: false };
     let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));
-    tree::end_all();
+    watch.tree.end_all();
     if let Some(terminal) = &mut watch.terminal {
         terminal.restore();
     }
@@ -59,6 +60,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
 /// Everything that can happen while the program runs.
 struct Watch {
     process: Process,
+    tree: Tree,
     signals: Signals,
     terminal: Option<Terminal>,
     refused: BTreeMap<Refusal, u64>,
@@ -92,6 +94,10 @@ impl Watch {
             Err(errno) => return Err(own_failure(errno)),
         }
         let happened = |index: usize| watched.get(index).map_or(PollFlags::empty(), PollFd::revents);
+        if !happened(0).is_empty() {
+            // It has ended; nothing else matters any more.
+            return Ok(());
+        }
         let (signal, refusal) = (happened(1), happened(2));
         if refusal.contains(PollFlags::IN) {
             self.tell_refusal();
@@ -122,7 +128,7 @@ impl Watch {
     fn take(&mut self, signal: Signal) -> Result<(), Failure> {
         match signal.number {
             signals::CHLD => {
-                tree::reap_orphans(self.process.id() as i32);
+                self.tree.reap_orphans(self.process.id() as i32);
                 if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
                     self.stop_with(signal);
                 }

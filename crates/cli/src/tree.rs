@@ -1,46 +1,75 @@
 //! Ending what the program leaves behind. `beget run` is a subreaper: whatever loses its parent becomes our child.
 //!
-//! Only direct children are signalled, and they are only reaped here: their numbers cannot have come to mean others.
+//! Only direct children are signalled, and they are only reaped here: their numbers cannot have come to mean others. A shell that
+//! executed `beget` in its own place may have left children of its own; those are not ours to end.
+
+use std::collections::BTreeSet;
 
 use beget_sys::wait::{self, option};
 use beget_sys::{Errno, process, signal};
 
 const SIGKILL: i32 = 9;
 
-/// Makes this process the one that orphans below it come to.
-pub(crate) fn adopt_orphans() -> Result<(), Errno> {
-    process::subreaper(true).map(drop)
+/// The processes below this one.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Children that were there before the program.
+    before: BTreeSet<i32>,
 }
 
-/// Kills and reaps until nothing is left.
-pub(crate) fn end_all() {
-    loop {
-        for child in children() {
-            let _ = signal::kill(child, SIGKILL);
+impl Tree {
+    /// Makes this process the one that orphans below it come to.
+    pub(crate) fn adopt_orphans() -> Result<Tree, Errno> {
+        process::subreaper(true)?;
+        let before = if has_children() { children().into_iter().collect() } else { BTreeSet::new() };
+        Ok(Tree { before })
+    }
+
+    /// Kills and reaps until nothing is left.
+    pub(crate) fn end_all(&self) {
+        while has_children() {
+            let left = self.left_behind();
+            if left.is_empty() {
+                return;
+            }
+            // All are killed before any is waited for; one that ends hands its own children on to us, so each round goes one
+            // generation deeper.
+            for child in &left {
+                let _ = signal::kill(*child, SIGKILL);
+            }
+            for child in left {
+                while wait::child(child, option::EXITED | option::ALL) == Err(Errno::EINTR) {}
+            }
         }
-        // One that ends hands its own children on to us, so each round goes one generation deeper.
-        match wait::any(option::EXITED | option::ALL) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return,
+    }
+
+    /// Reaps orphans that ended by themselves while the program runs; leaves the program's own status alone.
+    pub(crate) fn reap_orphans(&self, program: i32) {
+        for child in self.left_behind().into_iter().filter(|child| *child != program) {
+            let _ = wait::child(child, option::EXITED | option::ALL | option::NO_HANG);
         }
-        while let Ok(Some(_)) = wait::any(option::EXITED | option::ALL | option::NO_HANG) {}
+    }
+
+    /// The program's processes among our children. Where others were there before, their orphans come to us too; the program's own
+    /// can be told by the no_new_privs that they cannot lose.
+    fn left_behind(&self) -> Vec<i32> {
+        let mut left = children();
+        if !self.before.is_empty() {
+            left.retain(|child| !self.before.contains(child) && has_no_new_privileges(*child));
+        }
+        left
     }
 }
 
-/// Reaps orphans that ended by themselves while the program runs; leaves the program's own status alone.
-pub(crate) fn reap_orphans(program: i32) {
-    for child in children() {
-        if child == program {
-            continue;
-        }
-        if let Ok(pidfd) = rustix::process::pidfd_open(
-            rustix::process::Pid::from_raw(child).unwrap_or(rustix::process::Pid::INIT),
-            rustix::process::PidfdFlags::empty(),
-        ) {
-            use std::os::fd::AsFd;
-            let _ = wait::on(pidfd.as_fd(), option::EXITED | option::ALL | option::NO_HANG);
-        }
-    }
+/// Whether there is a child, dead or alive.
+fn has_children() -> bool {
+    let look = option::EXITED | option::ALL | option::NO_HANG | option::NO_WAIT;
+    wait::any(look) != Err(Errno::ECHILD)
+}
+
+fn has_no_new_privileges(process: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{process}/status"))
+        .is_ok_and(|text| text.contains("\nNoNewPrivs:\t1"))
 }
 
 /// The numbers of this thread's children; this process has one thread.

@@ -75,6 +75,7 @@ struct Information {
 }
 
 const P_ALL: usize = 0;
+const P_PID: usize = 1;
 const P_PIDFD: usize = 3;
 
 /// Waits for the child behind `pidfd`. `None` with [`option::NO_HANG`] when nothing changed.
@@ -83,6 +84,14 @@ const P_PIDFD: usize = 3;
 /// `ECHILD` when it is not a child of this process, or its status was taken; `EINTR`.
 pub fn on(pidfd: BorrowedFd<'_>, options: u32) -> Result<Option<(Change, Usage)>> {
     Ok(wait(P_PIDFD, pidfd.as_raw_fd() as usize, options)?.map(|(_, change, usage)| (change, usage)))
+}
+
+/// Waits for the child of this number. Until it is reaped the number is its own, so only the process that reaps may use this.
+///
+/// # Errors
+/// As for [`on`].
+pub fn child(number: i32, options: u32) -> Result<Option<(Change, Usage)>> {
+    Ok(wait(P_PID, number as usize, options)?.map(|(_, change, usage)| (change, usage)))
 }
 
 /// Waits for any child and gives its number.
