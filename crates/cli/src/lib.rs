@@ -16,6 +16,7 @@ mod tree;
 mod units;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use options::Options;
@@ -30,18 +31,41 @@ pub fn main() -> ExitCode {
     ExitCode::from(match dispatch(&arguments) {
         Ok(code) => code,
         Err((message, code)) => {
-            eprintln!("beget: {message}");
+            say(&message);
             code
         }
     })
+}
+
+/// Writes a message in one line, whatever the names in it hold: a line's end or a terminal's command in one of them is shown, not
+/// obeyed. A message that cannot be written is lost; the exit code is not.
+fn say(message: &str) {
+    let mut line = String::from("beget: ");
+    for letter in message.chars() {
+        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+    }
+    line.push('\n');
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Writes what was asked for. A reader that left early, such as `head`, is no failure.
+fn tell(text: &str) -> Result<u8, (String, u8)> {
+    let mut output = std::io::stdout();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let words =
+                error.raw_os_error().map_or(error.to_string(), |number| beget_sys::Errno(number).to_string());
+            Err((format!("standard output: {words}"), FAILED))
+        }
+        _ => Ok(0),
+    }
 }
 
 fn dispatch(arguments: &[OsString]) -> Result<u8, (String, u8)> {
     let usage = |message: String| (message, FAILED);
     let (command, rest) = match arguments.split_first() {
         None => {
-            print!("{}", help::overview());
-            return Ok(FAILED);
+            return tell(&help::overview()).map(|_| FAILED);
         }
         Some((command, rest)) => (command.to_str().unwrap_or_default(), rest),
     };
@@ -49,24 +73,15 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, (String, u8)> {
         "run" | "show" => {
             let command = if command == "run" { flags::Command::Run } else { flags::Command::Show };
             match Options::parse(command, rest).map_err(usage)? {
-                options::Parsed::Help => {
-                    print!("{}", help::page(command));
-                    Ok(0)
-                }
+                options::Parsed::Help => tell(&help::page(command)),
                 options::Parsed::Options(options) => match command {
                     flags::Command::Run => run::run(*options),
                     flags::Command::Show => show::show(*options),
                 },
             }
         }
-        "help" | "--help" | "-h" => {
-            print!("{}", help::overview());
-            Ok(0)
-        }
-        "version" | "--version" | "-V" => {
-            println!("beget {}", env!("CARGO_PKG_VERSION"));
-            Ok(0)
-        }
+        "help" | "--help" | "-h" => tell(&help::overview()),
+        "version" | "--version" | "-V" => tell(concat!("beget ", env!("CARGO_PKG_VERSION"), "\n")),
         other => {
             Err(usage(format!("command {other}: no such command; there are run, show, help and version")))
         }

@@ -1,6 +1,7 @@
 //! `beget run`: starts the program, stays beside it, and leaves nothing when it ends.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 use serde_json::json;
 
-use crate::FAILED;
 use crate::options::Options;
 use crate::signals::{self, Signal, Signals};
 use crate::terminal::Terminal;
 use crate::tree::Tree;
+use crate::{FAILED, say};
 
 /// A message and an exit code.
 type Failure = (String, u8);
@@ -31,8 +32,12 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
         command.foreground(terminal.lend_at_birth());
     }
     command.die_with_thread(true).tell_refusals(true);
-    let tree = Tree::adopt_orphans().map_err(own_failure)?;
-    let signals = Signals::take().map_err(own_failure)?;
+    if options.grants.contains(&beget::Grant::Spawn) && !Tree::can_be_listed() {
+        let why = "/proc cannot be read here, so what the program leaves behind could not be ended";
+        return Err(own_failure(format!("grant --spawn: {why}")));
+    }
+    let tree = Tree::adopt_orphans().map_err(|errno| own_failure(format!("orphans: {errno}")))?;
+    let signals = Signals::take().map_err(|errno| own_failure(format!("signals: {errno}")))?;
 
     let started = Instant::now();
     let process = command.spawn().map_err(|error| (error.to_string(), error.exit_code()));
@@ -46,7 +51,8 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
-    let mut watch = Watch { process, tree, signals, terminal, refused: BTreeMap::new(), timed_out: false };
+    let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());
+    let mut watch = Watch { process, tree, signals, terminal, refused, unheard, timed_out: false };
     let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));
     watch.tree.end_all();
     if let Some(terminal) = &mut watch.terminal {
@@ -64,6 +70,8 @@ struct Watch {
     signals: Signals,
     terminal: Option<Terminal>,
     refused: BTreeMap<Refusal, u64>,
+    /// The kernel gave no listener, as inside another Beget: what was refused is not known.
+    unheard: bool,
     timed_out: bool,
 }
 
@@ -187,19 +195,22 @@ impl Watch {
     /// What is worth telling: quiet unless asked, or unless the program failed and we know why.
     fn report(&self, ended: &Ended, options: &Options, time: Duration) {
         if self.timed_out {
-            eprintln!("beget: limit --timeout: the program was ended after {:.3} s", time.as_secs_f64());
+            say(&format!("limit --timeout: the program was ended after {:.3} s", time.as_secs_f64()));
         }
         if !ended.status.success() {
             for (refusal, times) in &self.refused {
                 let times = if *times == 1 { String::new() } else { format!(" {times} times") };
-                eprintln!(
-                    "beget: the program was refused {}{times}; {} would allow it",
+                say(&format!(
+                    "the program was refused {}{times}; {} would allow it",
                     refusal.what, refusal.flag
-                );
+                ));
+            }
+            if self.unheard {
+                say("what the program was refused is not known: a filter around this one has the listener");
             }
         }
         if options.json {
-            eprintln!("{}", self.result(ended, time));
+            let _ = writeln!(std::io::stderr(), "{}", self.result(ended, time));
         }
     }
 

@@ -20,9 +20,7 @@ pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
     } else {
         as_table(&description, &options)
     };
-    // A reader that left early, such as `head`, is no failure.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-    Ok(0)
+    crate::tell(&text)
 }
 
 /// Resources that are counted in bytes.

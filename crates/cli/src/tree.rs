@@ -18,6 +18,11 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
+    /// Whether children can be found at all: not where `/proc` is not there, or was not granted to us.
+    pub(crate) fn can_be_listed() -> bool {
+        std::fs::read_to_string("/proc/thread-self/children").is_ok() || every_process().next().is_some()
+    }
+
     /// Makes this process the one that orphans below it come to.
     pub(crate) fn adopt_orphans() -> Result<Tree, Errno> {
         process::subreaper(true)?;

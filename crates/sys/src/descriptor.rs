@@ -19,6 +19,21 @@ pub fn duplicate_above(fd: i32, floor: u32) -> Result<i32> {
     unsafe { arch::call3(nr::FCNTL, fd as usize, F_DUPFD_CLOEXEC, floor as usize) }.map(|fd| fd as i32)
 }
 
+/// Whether the caller may execute the file behind `fd`, which may be one opened with `O_PATH` (`faccessat2`, Linux 5.8).
+///
+/// # Errors
+/// `EACCES` when it may not, or the file's mount forbids it; `ENOSYS`.
+#[cfg(not(beget_freestanding))]
+pub fn may_execute(fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    const X_OK: usize = 1;
+    const AT_EACCESS: usize = 0x200;
+    const AT_EMPTY_PATH: usize = 0x1000;
+    let (fd, path) = (fd.as_raw_fd() as usize, c"".as_ptr() as usize);
+    // SAFETY: the kernel reads a constant that ends in NUL.
+    unsafe { arch::call4(nr::FACCESSAT2, fd, path, X_OK, AT_EACCESS | AT_EMPTY_PATH) }.map(drop)
+}
+
 /// Makes `to` refer to what `from` refers to (`dup3`).
 ///
 /// # Errors

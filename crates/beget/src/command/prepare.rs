@@ -15,7 +15,7 @@ use super::slots::{Slots, Source};
 use super::write::{self, Writer};
 use super::{Command, Directory, Group};
 use crate::error::{Error, Fault, Result};
-use crate::program::{Program, Search};
+use crate::program::{DEPTH, Program, Search};
 use crate::stdio::Kind;
 
 /// What an operation is called when it fails, and whose fault that is then.
@@ -107,8 +107,12 @@ pub(super) fn check_streams(command: &Command) -> Result<()> {
 /// Opens and builds all that a spawn of `command` needs.
 pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let ambient = command.has_ambient();
-    let search =
-        Search { path: command.child_path(), callers: command.callers_path.as_deref(), inspect: !ambient };
+    let search = Search {
+        path: command.child_path(),
+        callers: command.callers_path.as_deref(),
+        inspect: !ambient,
+        depth: DEPTH,
+    };
     let mut program = Program::find(&command.program, search)?;
     let (directory, directory_name) = open_directory(command)?;
 

@@ -75,7 +75,15 @@ pub(super) fn spawn(command: &Command, prepared: Arc<Prepared>) -> Result<Proces
     process.stderr = stderr.map(|(ours, _)| ours);
     if let Some((ours, theirs)) = pipes.listener {
         drop(theirs);
-        process.refusals = receive_listener(&ours)?.map(Refusals::new);
+        process.refusals = match receive_listener(&ours) {
+            Ok(listener) => listener.map(Refusals::new),
+            Err(error) => {
+                // It runs already, and nobody would hold it.
+                let _ = process.kill();
+                let _ = process.wait();
+                return Err(error);
+            }
+        };
     }
     Ok(process)
 }

@@ -7,7 +7,7 @@ mod elf;
 mod script;
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use crate::error::{Error, Fault, Result};
 
 /// How many interpreters deep a script may go, as in the kernel.
-const DEPTH: usize = 5;
+pub(crate) const DEPTH: usize = 5;
 /// What the kernel reads of a file to learn what it is.
 const HEAD: usize = 256;
 
@@ -54,6 +54,8 @@ pub(crate) struct Search<'a> {
     pub(crate) callers: Option<&'a OsStr>,
     /// Look into the file, and grant what it needs; not for a child with ambient authority.
     pub(crate) inspect: bool,
+    /// How many times more `env` may name a script that `env` runs.
+    pub(crate) depth: usize,
 }
 
 impl Program {
@@ -82,8 +84,7 @@ impl Program {
             }
             let interpreter = PathBuf::from(&line.interpreter);
             let inner = format!("{part}: its interpreter {}", interpreter.display());
-            let next =
-                open(&interpreter).map_err(|errno| Error::kernel(&inner, errno, Fault::NotRunnable))?;
+            let next = open(&interpreter).map_err(|errno| unusable(&inner, errno))?;
             next.runnable(&inner)?;
             let opened =
                 adopt(std::mem::replace(&mut program.file, next.file), Rights::READ, &script, &part)?;
@@ -115,8 +116,8 @@ impl Program {
             let wrong = |why: String| Error::new(part, why, Fault::NotRunnable);
             if let Some(loader) = elf::loader(&file, head, size).map_err(wrong)? {
                 let inner = format!("{part}: its loader {}", loader.display());
-                let opened =
-                    open(&loader).map_err(|errno| Error::kernel(&inner, errno, Fault::NotRunnable))?;
+                let opened = open(&loader).map_err(|errno| unusable(&inner, errno))?;
+                opened.runnable(&inner)?;
                 self.files.push(adopt(opened.file, Rights::EXECUTE, &loader, &inner)?);
             }
         }
@@ -128,7 +129,9 @@ impl Program {
     /// not find either, and will say so.
     fn grant_env_target(&mut self, line: &script::Line, search: Search<'_>) {
         let Some(target) = line.env_target() else { return };
-        let Ok(found) = Program::find(&target, Search { callers: None, ..search }) else { return };
+        // One that names itself would be looked for without end; `env` would run it without end.
+        let Some(depth) = search.depth.checked_sub(1) else { return };
+        let Ok(found) = Program::find(&target, Search { callers: None, depth, ..search }) else { return };
         // A script among these is executed by `env`, not only read by its interpreter.
         self.files.extend(found.files.into_iter().map(Opened::executable));
     }
@@ -143,9 +146,8 @@ impl Candidate {
             FileType::Directory => return wrong(Errno::EISDIR),
             _ => return Err(Error::new(part, "not a regular file", Fault::NotRunnable)),
         }
-        let flags = AtFlags::EACCESS | AtFlags::EMPTY_PATH;
-        match rustix::fs::accessat(&self.file, c"", Access::EXEC_OK, flags) {
-            Err(errno) if errno == rustix::io::Errno::ACCESS => wrong(Errno::EACCES),
+        match beget_sys::descriptor::may_execute(self.file.as_fd()) {
+            Err(Errno::EACCES) => wrong(Errno::EACCES),
             // Whatever else is wrong, such as a filter around us that knows no such call, the exec will tell.
             _ => Ok(()),
         }
@@ -155,6 +157,15 @@ impl Candidate {
 fn refuse(part: &str, errno: Errno) -> Error {
     let fault = match errno {
         Errno::ENOENT | Errno::ENOTDIR => Fault::NotFound,
+        _ => return unusable(part, errno),
+    };
+    Error::kernel(part, errno, fault)
+}
+
+/// A file that is there and cannot be opened: the file's fault, unless it is a lack of our own.
+fn unusable(part: &str, errno: Errno) -> Error {
+    let fault = match errno {
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => Fault::Kernel,
         _ => Fault::NotRunnable,
     };
     Error::kernel(part, errno, fault)

@@ -23,10 +23,11 @@ pub(super) fn parse(head: &[u8]) -> Result<Option<Line>, &'static str> {
         None if head.len() <= LONGEST => rest.len(),
         None => return Err("its first line is longer than 255 bytes"),
     };
-    let line = rest[..end].trim_ascii();
+    // Blanks alone are trimmed: a carriage return is a part of the name, for the kernel too.
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let line = trim(&rest[..end], blank);
     let (interpreter, argument) = match line.iter().position(blank) {
-        Some(at) => (&line[..at], line[at..].trim_ascii()),
+        Some(at) => (&line[..at], trim(&line[at..], blank)),
         None => (line, &b""[..]),
     };
     if interpreter.is_empty() {
@@ -37,6 +38,12 @@ pub(super) fn parse(head: &[u8]) -> Result<Option<Line>, &'static str> {
         interpreter: owned(interpreter),
         argument: (!argument.is_empty()).then(|| owned(argument)),
     }))
+}
+
+fn trim(text: &[u8], blank: impl Fn(&u8) -> bool) -> &[u8] {
+    let from = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
+    let to = text.iter().rposition(|byte| !blank(byte)).map_or(from, |last| last + 1);
+    &text[from..to]
 }
 
 impl Line {

@@ -1,0 +1,130 @@
+//! Why an operation is legal for a `vfork` child: after it, its parent is what it was; and why others are not.
+
+mod support;
+
+use std::os::fd::AsFd;
+
+use beget_plan::engine::{self, Failure};
+use beget_plan::{Draft, Engine, Op, Plan};
+
+/// All that the kernel tells of this thread and its process that an operation could have changed.
+fn state() -> Vec<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let changing =
+        ["Vm", "Rss", "Huge", "voluntary", "nonvoluntary", "State", "Threads", "SigQ", "FDSize", "Tracer"];
+    let status = read("/proc/thread-self/status");
+    let kept = |line: &&str| !changing.iter().any(|name| line.starts_with(name));
+    let mut lines: Vec<String> = status.lines().filter(kept).map(str::to_owned).collect();
+    for path in ["limits", "personality", "sessionid"] {
+        lines.push(read(&format!("/proc/thread-self/{path}")));
+    }
+    lines.push(read("/proc/self/timerslack_ns"));
+    lines.push(format!("{:?}", std::fs::read_link("/proc/thread-self/cwd")));
+    // SAFETY: these ask for numbers.
+    let numbers = unsafe {
+        [
+            i64::from(libc::getsid(0)),
+            i64::from(libc::getpgid(0)),
+            i64::from(libc::prctl(libc::PR_GET_DUMPABLE)),
+            i64::from(libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
+            libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, -3, 0),
+        ]
+    };
+    lines.push(format!("{numbers:?}"));
+    let mut dispositions = Vec::new();
+    for signal in 1..=64 {
+        // SAFETY: asks for an action; nothing is changed.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            dispositions.push((action.sa_sigaction, action.sa_flags));
+        }
+    }
+    lines.push(format!("{dispositions:?}"));
+    lines
+}
+
+/// Runs some operations in a `vfork` child, which then fails to execute; gives which operation failed.
+fn try_ops(ops: &[Op], draft: &mut Draft) -> (u32, i32) {
+    for op in ops {
+        draft.push(*op);
+    }
+    support::execute(draft, 1_000_000, &[c"x"], &[]);
+    let file = std::fs::File::open("/").expect("the root can be opened");
+    let bytes = draft.encode(1);
+    let plan = Plan::check(&bytes, Engine::Vfork).expect("legal for this engine");
+    match engine::spawn(&plan, &[file.as_fd()], None) {
+        Err(Failure::Op(fault)) => (fault.op, fault.errno.0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_vfork_child_may_do_does_not_reach_its_parent() {
+    let mut data = Draft::new();
+    let mask = data.bytes(&[1, 0, 0, 0, 0, 0, 0, 0]);
+    let groups = data.numbers(&[]);
+    let name = data.string(c"beget:test");
+    let instructions = data.filter(&[support::ALLOW]);
+    let place = [Op::Raise { floor: 40 }, Op::Place { source: 0, slot: 9, closing: 1 }];
+    let in_root = [place[0], place[1], Op::ChangeDirectory { slot: 9 }];
+    // SAFETY: asks for a number.
+    let parent = unsafe { libc::getpid() };
+    let all: &[&[Op]] = &[
+        &[Op::DefaultSignals {}],
+        &[Op::NewSession {}],
+        &[Op::ProcessGroup { group: 0 }],
+        &place,
+        &[Op::Close { first: 0, last: 900_000 }],
+        &in_root,
+        &[Op::Umask { mode: 0o777 }],
+        &[Op::Personality { value: 0x0040_0000 }],
+        &[Op::TimerSlack { nanoseconds: 1_234_567 }],
+        &[Op::Limit { resource: 4, soft: 0, hard: 0 }],
+        &[Op::Processors { mask }],
+        &[Op::DieWithParent { signal: 9, parent }],
+        &[Op::DropCapabilities {}],
+        &[Op::NoNewPrivileges {}, Op::Filter { instructions }],
+        &[Op::SignalMask { mask: 0x0f0f }],
+        &[Op::JoinKeyring { name, serial: 0 }],
+        &[Op::Groups { groups }],
+    ];
+    // Something to be changed: an ignored signal, which no default is.
+    // SAFETY: this signal means nothing to the test runner.
+    unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+    for ops in all {
+        let before = state();
+        let (failed, errno) = try_ops(ops, &mut data.clone());
+        let last = ops[ops.len() - 1];
+        let privileged = matches!(last, Op::Groups { .. } | Op::Processors { .. } | Op::JoinKeyring { .. });
+        if failed as usize != ops.len() {
+            assert!(privileged, "{last:?}: errno {errno} at {failed}");
+            support::skip("what_a_vfork_child_may_do", &format!("errno {errno} at {}", last.name()));
+        }
+        assert_eq!(before, state(), "{last:?} changed its parent");
+    }
+}
+
+/// The same memory is the same memory: a newborn that shares it and makes itself undumpable makes its parent so.
+#[test]
+fn what_it_may_not_do_would() {
+    let status = support::forked(|| {
+        // SAFETY: the child that shares this new process's memory makes one call and ends; the parent waits for it.
+        unsafe {
+            libc::prctl(libc::PR_SET_DUMPABLE, 1);
+            let child: i64;
+            core::arch::asm!(
+                "syscall", "test rax, rax", "jnz 2f",
+                "mov eax, 157", "mov edi, 4", "xor esi, esi", "syscall",
+                "mov eax, 231", "xor edi, edi", "syscall",
+                "2:",
+                inlateout("rax") libc::SYS_vfork => child,
+                out("rdi") _, out("rsi") _, out("rcx") _, out("r11") _,
+                options(nostack),
+            );
+            libc::waitpid(child as i32, std::ptr::null_mut(), 0);
+            libc::prctl(libc::PR_GET_DUMPABLE)
+        }
+    });
+    assert_eq!(status, 0, "the parent was dumpable, and is not any more");
+}
