@@ -194,7 +194,7 @@ fn the_session_keyring_is_an_empty_one() {
     let test = "the_session_keyring_is_an_empty_one";
     in_own_process(test, || {
         dirt::dirty(0o077);
-        let Some(empty) = beget_authority::keyring::empty() else {
+        let beget_authority::keyring::Keyring::Made(empty) = beget_authority::keyring::look() else {
             return beget_tests::skip(test, beget_tests::Need::Machine("keyrings with quota left"));
         };
         let (reading, writing) = pipe();

@@ -1,5 +1,5 @@
 //! The `beget` binary, as shipped: its whole code is this one call.
 
 fn main() -> std::process::ExitCode {
-    beget_cli::main()
+    beget_cli::main().into()
 }

@@ -1,6 +1,7 @@
 //! The empty session keyring that children join.
 //!
-//! One per user, kept by a link in the user's keyring: a new one per spawn would exhaust a logged-in user's quota of keys.
+//! One per user, kept by a link in the user's keyring: a new one per spawn would exhaust a logged-in user's quota of keys. The first
+//! child makes it, because that takes a session keyring to make it in, and the caller's is not ours to touch.
 
 use std::ffi::CStr;
 
@@ -9,13 +10,23 @@ use beget_sys::{Errno, keyring};
 /// Its name.
 pub const NAME: &CStr = c"beget:empty";
 
-/// Finds or makes it, and gives its serial number; `None` where there are no keyrings to protect, or no way to them, so that a
-/// filter that refuses the key calls is all there is to do.
+/// What there is to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyring {
+    /// It is there, with this serial number.
+    Made(i32),
+    /// The child is to make it.
+    Missing,
+    /// There are no keyrings, or no way to them: a filter that refuses the key calls is all there is to do.
+    None,
+}
+
+/// Looks for it. One that lacks the rights it should have is half made, and made anew.
 #[must_use]
-pub fn empty() -> Option<i32> {
-    match keyring::find(NAME) {
-        Ok(serial) => Some(serial),
-        Err(Errno::ENOKEY) => keyring::create(NAME).ok(),
-        Err(_) => None,
+pub fn look() -> Keyring {
+    match keyring::find(NAME).and_then(|serial| Ok((serial, keyring::is_read_only(serial)?))) {
+        Ok((serial, true)) => Keyring::Made(serial),
+        Ok((_, false)) | Err(Errno::ENOKEY) => Keyring::Missing,
+        Err(_) => Keyring::None,
     }
 }

@@ -119,20 +119,30 @@ impl Process {
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Ended>> {
         loop {
-            if let Some(ended) = self.try_wait()? {
+            if let Some(ended) = self.known_end() {
                 return Ok(Some(ended));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let time = left.and_then(|left| Timespec::try_from(left).ok());
             let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
-            match poll(&mut watched, time.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            let ready = match poll(&mut watched, time.as_ref()) {
+                Ok(count) => count > 0,
+                Err(rustix::io::Errno::INTR) => false,
                 Err(errno) => return Err(Error::io("wait", errno)),
-            }
-            if left == Some(Duration::ZERO) {
-                return self.try_wait();
+            };
+            if ready || left == Some(Duration::ZERO) {
+                let ended = self.try_wait()?;
+                if ended.is_some() || !ready {
+                    return Ok(ended);
+                }
+                // It has ended, and a debugger that traces it has yet to let go of it.
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
+    }
+
+    fn known_end(&self) -> Option<Ended> {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_status(&self) -> Result<Option<Ended>> {

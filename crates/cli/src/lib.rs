@@ -17,24 +17,41 @@ mod units;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
+use std::os::fd::AsFd;
 
 use options::Options;
 
 /// The exit code of Beget's own failures.
 const FAILED: u8 = 125;
 
-/// Runs the command line of this process.
+/// Runs the command line of this process and gives its exit code.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    ExitCode::from(match dispatch(&arguments) {
+    match prepare().and_then(|()| dispatch(&arguments)) {
         Ok(code) => code,
         Err((message, code)) => {
             say(&message);
             code
         }
-    })
+    }
+}
+
+/// What a runtime would have done, done here so that the binary can do without one: standard streams that are closed become
+/// `/dev/null`, or what we open would take their place; a reader that left is an error, not a signal.
+fn prepare() -> Result<(), (String, u8)> {
+    const SIGPIPE: i32 = 13;
+    let failed = |part: &str, words: String| (format!("{part}: {words}"), FAILED);
+    beget_sys::signal::ignore(SIGPIPE).map_err(|errno| failed("signals", errno.to_string()))?;
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for stream in [input.as_fd(), output.as_fd(), error.as_fd()] {
+        if rustix::io::fcntl_getfd(stream) == Err(rustix::io::Errno::BADF) {
+            // The lowest free number is the closed stream's own.
+            let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty());
+            std::mem::forget(null.map_err(|errno| failed("/dev/null", errno.to_string()))?);
+        }
+    }
+    Ok(())
 }
 
 /// Writes a message in one line, whatever the names in it hold: a line's end or a terminal's command in one of them is shown, not

@@ -136,7 +136,7 @@ impl<'a> Plan<'a> {
             | Op::Landlock { slot: at } => slot(at),
             Op::Processors { mask } => self.bytes(mask).map(drop),
             Op::Groups { groups } => self.words(groups, 4).map(drop),
-            Op::JoinKeyring { name, .. } => self.string(name).map(drop),
+            Op::JoinKeyring { name, .. } | Op::MakeKeyring { name } => self.string(name).map(drop),
             Op::Filter { instructions } => self.admit_filter(instructions),
             Op::FilterWithListener { asking, refusing, socket } => {
                 slot(socket)?;

@@ -65,6 +65,7 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, descriptors: &mut [i32], scratch: &mu
         Op::Processors { mask } => process::set_processors(plan.bytes(mask).ok_or(Errno::EINVAL)?),
         Op::DieWithParent { signal, parent } => die_with_parent(signal, parent),
         Op::JoinKeyring { name, serial } => join_keyring(plan, name, serial),
+        Op::MakeKeyring { name } => make_keyring(plan, name),
         Op::Groups { groups } => set_groups(plan, groups),
         Op::DropCapabilities {} => process::drop_capabilities(),
         Op::NoNewPrivileges {} => process::no_new_privileges(),
@@ -125,6 +126,15 @@ fn join_keyring(plan: &Plan<'_>, name: u32, serial: i32) -> Result<()> {
         unsafe { process::join_keyring(core::ptr::null()) }?;
     }
     Ok(())
+}
+
+/// In a session keyring of the newborn's own, because that it possesses, and the caller's may not be touched.
+fn make_keyring(plan: &Plan<'_>, name: u32) -> Result<()> {
+    // SAFETY: null asks for a new keyring without a name.
+    unsafe { process::join_keyring(core::ptr::null()) }?;
+    // SAFETY: the check saw that the string ends in NUL.
+    let serial = unsafe { process::make_keyring(plan.string(name).ok_or(Errno::EINVAL)?.as_ptr()) }?;
+    join_keyring(plan, name, serial)
 }
 
 fn set_groups(plan: &Plan<'_>, groups: Span) -> Result<()> {

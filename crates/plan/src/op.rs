@@ -201,6 +201,9 @@ operations! {
     16 JoinKeyring { /// Where its name begins in the data.
         name: u32, /// Its serial number.
         serial: i32 } any;
+    /// Makes the empty keyring of that name, which is not there yet, and joins it.
+    28 MakeKeyring { /// Where its name begins in the data.
+        name: u32 } any;
     /// Replaces the supplementary groups.
     17 Groups { /// Numbers of four bytes.
         groups: Span } any;

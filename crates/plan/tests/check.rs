@@ -53,7 +53,7 @@ fn verify(bytes: &[u8], engine: Engine) -> Result<(), String> {
             Op::Close { first, last } if first > last => return Err(format!("{op:?}")),
             Op::Processors { mask } => within(mask, 1)?,
             Op::Groups { groups } => within(groups, 4)?,
-            Op::JoinKeyring { name, .. } => string(name)?,
+            Op::JoinKeyring { name, .. } | Op::MakeKeyring { name } => string(name)?,
             Op::Filter { instructions } => {
                 within(instructions, 8)?;
                 filter = filter.max(instructions.count.into());

@@ -1,5 +1,7 @@
 //! The link of the blob fails when a panic, writable data or a relocation gets in: shown by putting each in, in a copy.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -35,7 +37,7 @@ fn compiler() -> Option<std::ffi::OsString> {
 fn link(name: &str, added: &str, called: &str) -> Option<Output> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (Some(rustc), true) = (compiler(), sources.join("../sys/src/lib.rs").exists()) else {
-        eprintln!("skipped: {name}: there is no rustc or no source of beget-sys here");
+        support::skip(name, "there is no rustc, or no source of beget-sys, here");
         return None;
     };
     let folder = Folder(std::env::temp_dir().join(format!("beget-link-{name}-{}", std::process::id())));

@@ -38,6 +38,10 @@ const PR_SET_TIMERSLACK: usize = 29;
 const PR_SET_CHILD_SUBREAPER: usize = 36;
 const PR_SET_NO_NEW_PRIVS: usize = 38;
 const JOIN_SESSION_KEYRING: usize = 1;
+const SET_RIGHTS: usize = 5;
+const LINK: usize = 8;
+/// View, read and search, for whoever possesses it and for its user; nothing for others, and no write for anyone.
+pub(crate) const READ_ONLY_KEYRING: u32 = 0x0b0b_0000;
 
 plain! {
     /// The caller's process number. Cannot fail, unless a filter says so.
@@ -200,6 +204,27 @@ pub fn capabilities() -> Result<u64> {
 pub unsafe fn join_keyring(name: *const u8) -> Result<i32> {
     // SAFETY: the caller answers for the string.
     unsafe { arch::call2(nr::KEYCTL, JOIN_SESSION_KEYRING, name as usize) }.map(|serial| serial as i32)
+}
+
+/// Makes an empty keyring `name` that nobody may write to, keeps it by a link in the user's keyring, and gives its serial. The caller
+/// must possess its session keyring, for only who possesses a key may set its rights.
+///
+/// # Errors
+/// `EDQUOT` when the user has too many keys; `ENOSYS`.
+///
+/// # Safety
+/// `name` must point to a string that ends in NUL.
+pub unsafe fn make_keyring(name: *const u8) -> Result<i32> {
+    const SESSION_KEYRING: usize = -3isize as usize;
+    const USER_KEYRING: usize = -4isize as usize;
+    let kind = c"keyring".as_ptr() as usize;
+    // SAFETY: the caller answers for the name; there is no payload.
+    let serial = unsafe { arch::call5(nr::ADD_KEY, kind, name as usize, 0, 0, SESSION_KEYRING) }?;
+    // SAFETY: numbers only.
+    unsafe { arch::call3(nr::KEYCTL, LINK, serial, USER_KEYRING) }?;
+    // SAFETY: likewise.
+    unsafe { arch::call3(nr::KEYCTL, SET_RIGHTS, serial, READ_ONLY_KEYRING as usize) }?;
+    Ok(serial as i32)
 }
 
 /// Executes the program behind the descriptor `program` (`execveat` with an empty path, `man 2 execveat`).

@@ -72,6 +72,18 @@ pub fn set_default(signal: i32) -> Result<()> {
         .map(drop)
 }
 
+/// Ignores `signal`.
+///
+/// # Errors
+/// As for [`set_default`].
+#[cfg(not(beget_freestanding))]
+pub fn ignore(signal: i32) -> Result<()> {
+    let action = Action { handler: SIG_IGN, ..Action::default() };
+    // SAFETY: the kernel reads an action on this stack; an ignored signal runs no code of ours.
+    unsafe { arch::call4(nr::RT_SIGACTION, signal as usize, &raw const action as usize, 0, SET_SIZE) }
+        .map(drop)
+}
+
 /// Whether the calling process ignores `signal`.
 ///
 /// # Errors

@@ -44,13 +44,39 @@ const ARGUMENTS: u32 = 16;
 const REACH: usize = 255;
 
 /// Instructions in reverse; a place is a distance from the end, so that what is written later can refer to it.
-struct Backwards {
+struct Backwards<'r> {
     code: Vec<Instruction>,
     /// The latest return of each verdict.
     returns: Vec<(u32, usize)>,
+    /// The latest place of each rule with conditions.
+    known: Vec<(&'r Rule, usize)>,
 }
 
-impl Backwards {
+/// Numbers from `begin` on that share a rule, but for a single one.
+struct Stretch<'r> {
+    begin: u32,
+    rule: &'r Rule,
+    but: Option<(u32, &'r Rule)>,
+}
+
+/// A single exception costs one comparison for equality, a range of its own two of order.
+fn stretches<'r>(ranges: &[(u32, &'r Rule)]) -> Vec<Stretch<'r>> {
+    let mut all: Vec<Stretch<'r>> = Vec::with_capacity(ranges.len());
+    let mut rest = ranges;
+    while let [(begin, rule), after @ ..] = rest {
+        let but = match after {
+            [(single, other), (end, same), ..] if *end == single + 1 && same == rule => {
+                Some((*single, *other))
+            }
+            _ => None,
+        };
+        all.push(Stretch { begin: *begin, rule, but });
+        rest = if but.is_some() { &after[2..] } else { after };
+    }
+    all
+}
+
+impl<'r> Backwards<'r> {
     fn push(&mut self, instruction: Instruction) -> usize {
         self.code.push(instruction);
         self.code.len()
@@ -117,10 +143,15 @@ impl Backwards {
         fails
     }
 
-    fn rule(&mut self, rule: &Rule) -> usize {
+    fn rule(&mut self, rule: &'r Rule) -> usize {
         match rule {
             Rule::Verdict(verdict) => self.returning(*verdict),
             Rule::Clauses(clauses) => {
+                const SOON: usize = 24;
+                let place = self.known.iter().rfind(|(known, _)| *known == rule).map(|(_, place)| *place);
+                if let Some(place) = place.filter(|place| self.distance(*place, SOON) <= REACH) {
+                    return place;
+                }
                 let mut next = self.returning(verdict::ALLOW);
                 for (conditions, verdict) in clauses.iter().rev() {
                     let mut place = self.returning(*verdict);
@@ -129,21 +160,26 @@ impl Backwards {
                     }
                     next = place;
                 }
+                self.known.push((rule, next));
                 next
             }
         }
     }
 
-    /// The tree for ranges that begin at these numbers.
-    fn tree(&mut self, ranges: &[(u32, &Rule)]) -> usize {
-        match ranges {
+    /// The tree for stretches.
+    fn tree(&mut self, stretches: &[Stretch<'r>]) -> usize {
+        match stretches {
             [] => self.returning(verdict::ALLOW),
-            [(_, rule)] => self.rule(rule),
+            [Stretch { rule, but: None, .. }] => self.rule(rule),
+            [Stretch { rule, but: Some((number, other)), .. }] => {
+                let (other, rule) = (self.rule(other), self.rule(rule));
+                self.branch(code::JUMP_EQUAL, *number, other, rule)
+            }
             _ => {
-                let (low, high) = ranges.split_at(ranges.len() / 2);
+                let (low, high) = stretches.split_at(stretches.len() / 2);
                 let above = self.tree(high);
                 let below = self.tree(low);
-                self.branch(code::JUMP_AT_LEAST, high[0].0, above, below)
+                self.branch(code::JUMP_AT_LEAST, high[0].begin, above, below)
             }
         }
     }
@@ -169,8 +205,9 @@ pub(super) fn compile(rules: &[(u32, Rule)]) -> Vec<Instruction> {
     }
     add(nr::END, &unknown);
 
-    let mut program = Backwards { code: Vec::with_capacity(256), returns: Vec::with_capacity(16) };
-    let entry = program.tree(&ranges);
+    let mut program =
+        Backwards { code: Vec::with_capacity(256), returns: Vec::with_capacity(16), known: Vec::new() };
+    let entry = program.tree(&stretches(&ranges));
     let number = program.code.len() - entry;
     debug_assert_eq!(number, 0, "the tree's root is written last");
     let native = program.statement(code::LOAD, NUMBER);

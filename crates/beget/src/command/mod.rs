@@ -252,7 +252,7 @@ impl Command {
 
     fn prepare(&mut self) -> Result<Arc<Prepared>> {
         match &self.prepared {
-            Some(prepared) if prepared.fits_caller(self) => Ok(Arc::clone(prepared)),
+            Some(prepared) if prepared.fits(self) => Ok(Arc::clone(prepared)),
             _ => {
                 let mut prepared = prepare::prepare(self)?;
                 prepared.authority.forget_opened();

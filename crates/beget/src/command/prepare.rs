@@ -7,7 +7,8 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use beget_authority::{Authority, Opened, Request, Rights, keyring, limit};
+use beget_authority::keyring::{self, Keyring};
+use beget_authority::{Authority, Opened, Request, Rights, limit};
 use beget_plan::{Engine, Plan};
 use rustix::fs::{Mode, OFlags};
 
@@ -36,12 +37,14 @@ pub(crate) struct Prepared {
     pub(super) limits: Vec<limit::Resource>,
     pub(super) operations: Vec<String>,
     caller: u32,
+    makes_keyring: bool,
 }
 
 impl Prepared {
-    /// A plan that names its parent is of no use to a copy of that parent.
-    pub(super) fn fits_caller(&self, command: &Command) -> bool {
-        !command.die_with_thread || self.caller == std::process::id()
+    /// Whether another spawn can use it: a plan that names its parent is of no use to a copy of that parent, and the keyring is made
+    /// once.
+    pub(super) fn fits(&self, command: &Command) -> bool {
+        !self.makes_keyring && (!command.die_with_thread || self.caller == std::process::id())
     }
 }
 
@@ -130,7 +133,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let slots = Slots::lay_out(command, &helpers)?;
     let program_slot = slots.helper(Source::Program).unwrap_or(-1);
 
-    let keyring = if confined { keyring::empty() } else { None };
+    let keyring = if confined { keyring::look() } else { Keyring::None };
     let authority = if confined {
         let mut files = std::mem::take(&mut program.files);
         files.extend(given_directories(command)?);
@@ -144,7 +147,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
             program_slot: program_slot as u32,
             own_group: matches!(command.group, Group::Session | Group::Join(0)),
             listener: command.tell_refusals,
-            keyring: keyring.is_some(),
+            keyring: keyring != Keyring::None,
         })?
     } else {
         Authority::ambient()
@@ -157,7 +160,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     write::places(&slots, &mut writer);
     write::surroundings(command, &slots, &directory_name, &resources, &mut writer)?;
     if confined {
-        write::confine(&slots, &authority, keyring, &mut writer);
+        write::confine(&slots, &authority, keyring, &mut writer)?;
     }
     write::last(command, &resources, &mut writer);
     let environment = environment(command, &slots)?;
@@ -179,6 +182,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         limits: resources,
         operations,
         caller: std::process::id(),
+        makes_keyring: keyring == Keyring::Missing,
     })
 }
 

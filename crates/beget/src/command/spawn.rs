@@ -114,6 +114,10 @@ fn receive_listener(socket: &OwnedFd) -> Result<Option<OwnedFd>> {
     let vector = &mut [std::io::IoSliceMut::new(&mut byte)];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     match rustix::net::recvmsg(socket, vector, &mut control, flags) {
+        // No number was free for it here.
+        Ok(message) if message.flags.contains(rustix::net::ReturnFlags::CTRUNC) => {
+            return Err(failed(rustix::io::Errno::MFILE));
+        }
         Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
         Err(errno) => return Err(failed(errno)),
     }

@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use beget_authority::keyring::{self, Keyring};
 use beget_authority::limit::{self, RESOURCES};
-use beget_authority::{Authority, Limit, keyring};
+use beget_authority::{Authority, Limit};
 use beget_plan::{Draft, Op};
 use beget_sys::process;
 
 use super::prepare::{Step, c_string};
 use super::slots::{Slots, Source};
 use super::{Command, Group};
-use crate::error::{Fault, Result};
+use crate::error::{Error, Fault, Result};
 use crate::program::Program;
 
 /// Operations with their words.
@@ -113,13 +114,22 @@ pub(super) fn last(command: &Command, resources: &[limit::Resource], writer: &mu
 }
 
 /// All that a child with ambient authority does without.
-pub(super) fn confine(slots: &Slots, authority: &Authority, keyring: Option<i32>, writer: &mut Writer) {
+pub(super) fn confine(
+    slots: &Slots,
+    authority: &Authority,
+    keyring: Keyring,
+    writer: &mut Writer,
+) -> Result<()> {
     const CAP_SETGID: u32 = 6;
-    if let Some(serial) = keyring {
-        let name = writer.draft.string(keyring::NAME);
-        writer.push(Op::JoinKeyring { name, serial }, "session keyring");
+    let name = writer.draft.string(keyring::NAME);
+    match keyring {
+        Keyring::Made(serial) => writer.push(Op::JoinKeyring { name, serial }, "session keyring"),
+        Keyring::Missing => writer.push(Op::MakeKeyring { name }, "session keyring"),
+        Keyring::None => {}
     }
-    if process::capabilities().is_ok_and(|bits| bits & 1 << CAP_SETGID != 0) {
+    let capabilities =
+        process::capabilities().map_err(|errno| Error::kernel("capabilities", errno, Fault::Kernel))?;
+    if capabilities & 1 << CAP_SETGID != 0 {
         let groups = writer.draft.numbers(&[]);
         writer.push(Op::Groups { groups }, "supplementary groups");
     }
@@ -128,7 +138,7 @@ pub(super) fn confine(slots: &Slots, authority: &Authority, keyring: Option<i32>
     if let (Some(_), Some(slot)) = (&authority.ruleset, slots.helper(Source::Ruleset)) {
         writer.push(Op::Landlock { slot }, "Landlock");
     }
-    let Some(filter) = &authority.filter else { return };
+    let Some(filter) = &authority.filter else { return Ok(()) };
     let refusing = writer.draft.filter(filter);
     match (&authority.asking, slots.helper(Source::Listener)) {
         (Some(asking), Some(socket)) => {
@@ -137,6 +147,7 @@ pub(super) fn confine(slots: &Slots, authority: &Authority, keyring: Option<i32>
         }
         _ => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
     }
+    Ok(())
 }
 
 pub(super) fn execute(

@@ -2,6 +2,7 @@
 //!
 //! Safety idea: the bytes are foreign; every offset is checked against the file, nothing is assumed, nothing can panic.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
@@ -31,9 +32,27 @@ fn long(from: &[u8], at: usize) -> Option<u64> {
     bytes(from, at).map(u64::from_le_bytes)
 }
 
+/// Why an image has no loader to tell of.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// It is no image that can run here.
+    Image(String),
+    /// It could not be read.
+    Unread(rustix::io::Errno),
+}
+
 /// The loader that the image in `file` wants, if any; what is wrong with it otherwise. `head` is how it begins.
-pub(super) fn loader(file: &OwnedFd, head: &[u8], size: u64) -> Result<Option<PathBuf>, String> {
-    inspect(head, size, |at, buffer| rustix::io::pread(file, buffer, at).ok())
+pub(super) fn loader(file: &OwnedFd, head: &[u8], size: u64) -> Result<Option<PathBuf>, Wrong> {
+    let failed = Cell::new(None);
+    let read = |at, buffer: &mut [u8]| {
+        rustix::io::pread(file, buffer, at).map_err(|errno| failed.set(Some(errno))).ok()
+    };
+    let found = inspect(head, size, read);
+    match failed.get() {
+        // An offset that no file can have is the image's fault.
+        Some(errno) if errno != rustix::io::Errno::INVAL => Err(Wrong::Unread(errno)),
+        _ => found.map_err(Wrong::Image),
+    }
 }
 
 /// The same, reading through `read`, which fills a buffer from an offset and says how much there was.

@@ -113,7 +113,10 @@ impl Program {
     fn grant_image(&mut self, file: OwnedFd, head: &[u8], size: u64, path: &Path, part: &str) -> Result<()> {
         // A file that may be executed and not read tells nothing; the kernel will.
         if !head.is_empty() || size == 0 {
-            let wrong = |why: String| Error::new(part, why, Fault::NotRunnable);
+            let wrong = |wrong| match wrong {
+                elf::Wrong::Image(why) => Error::new(part, why, Fault::NotRunnable),
+                elf::Wrong::Unread(errno) => Error::io(part, errno),
+            };
             if let Some(loader) = elf::loader(&file, head, size).map_err(wrong)? {
                 let inner = format!("{part}: its loader {}", loader.display());
                 let opened = open(&loader).map_err(|errno| unusable(&inner, errno))?;

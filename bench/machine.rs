@@ -1,0 +1,145 @@
+//! What machine this is, and how busy others kept it: figures without that mean nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::measure::processor_time;
+use crate::subjects::{find, own_command};
+
+/// The state of the machine before the run.
+pub struct Machine {
+    load: String,
+    busy: f64,
+    own: f64,
+    began: Instant,
+    pinned: String,
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+fn load() -> String {
+    text("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Seconds that all processors together were busy since the machine started, those taken by other machines included.
+fn busy() -> f64 {
+    const IDLE: [usize; 2] = [3, 4];
+    let stat = text("/proc/stat");
+    let ticks = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).take(8);
+    let busy: f64 = ticks
+        .enumerate()
+        .filter(|(index, _)| !IDLE.contains(index))
+        .filter_map(|(_, ticks)| ticks.parse::<f64>().ok())
+        .sum();
+    // SAFETY: asks a number.
+    busy / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
+}
+
+/// What is done about each flaw of the processor, in few words.
+fn mitigations() -> String {
+    let mut by_state: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/sys/devices/system/cpu/vulnerabilities").into_iter().flatten().flatten()
+    {
+        let state = text(&entry.path().to_string_lossy());
+        let state = if state.starts_with("Mitigation") {
+            state
+        } else {
+            state.split(':').next().unwrap_or("").to_owned()
+        };
+        by_state.entry(state).or_default().push(entry.file_name().to_string_lossy().into_owned());
+    }
+    let not_affected = by_state.remove("Not affected").map_or(0, |names| names.len());
+    let mut words: Vec<String> =
+        by_state.into_iter().map(|(state, names)| format!("{} ({})", state, names.join(", "))).collect();
+    words.push(format!("not affected: {not_affected}"));
+    words.join("; ")
+}
+
+/// The first line that a program says of its version.
+fn version(program: &Path) -> String {
+    let output = std::process::Command::new(program).arg("--version").output();
+    let words = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&words).lines().next().unwrap_or("version unknown").trim().to_owned()
+}
+
+fn peers() -> String {
+    let names = ["bwrap", "unshare", "firejail", "sandlock"];
+    let one = |name: &&str| find(name).map_or(format!("{name} missing"), |path| version(&path));
+    names.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn processor() -> String {
+    let information = text("/proc/cpuinfo");
+    let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown", |(_, model)| model.trim());
+    let cores = processors();
+    let of_a_hypervisor = std::arch::x86_64::__cpuid(1).ecx >> 31 != 0;
+    let kind = if of_a_hypervisor { "virtual: the hypervisor bit is set" } else { "not virtual" };
+    format!("{model}, {cores} processors, {kind}")
+}
+
+/// Keeps this process and all its children on one processor.
+pub fn pin(processor: usize) -> Result<(), String> {
+    // SAFETY: all zeroes is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a number beyond the set's end is ignored; the kernel reads a live structure.
+    let done = unsafe {
+        libc::CPU_SET(processor.min(libc::CPU_SETSIZE as usize - 1), &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(format!("processor {processor}: {}", std::io::Error::last_os_error()))
+    }
+}
+
+/// The processors there are, whatever this process is pinned to.
+fn processors() -> f64 {
+    // SAFETY: asks a number.
+    unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) as f64 }
+}
+
+impl Machine {
+    /// Looks, before anything is measured.
+    pub fn look(pinned: Option<usize>) -> Machine {
+        let pinned = pinned.map_or(String::new(), |processor| format!(", pinned to processor {processor}"));
+        Machine { load: load(), busy: busy(), own: processor_time(), began: Instant::now(), pinned }
+    }
+
+    /// What there is to say, after everything was measured.
+    pub fn lines(&self) -> Vec<(String, String)> {
+        let elapsed = self.began.elapsed().as_secs_f64();
+        let cores = processors();
+        let own = (processor_time() - self.own) / 1e6;
+        // Ticks are coarse: a machine of our own can come out a little below zero.
+        let others = ((busy() - self.busy - own) / (elapsed * cores) * 100.0).max(0.0);
+        let memory = text("/proc/meminfo").lines().next().unwrap_or_default().replace("MemTotal:", "");
+        // SAFETY: asks a number.
+        let user = if unsafe { libc::geteuid() } == 0 { "root" } else { "an ordinary user" };
+        let landlock = beget::Support::detect().landlock;
+        let landlock = landlock.map_or("no Landlock".to_owned(), |abi| format!("Landlock ABI {abi}"));
+        let lines = [
+            (
+                "kernel",
+                format!(
+                    "{} {}; {landlock}",
+                    text("/proc/sys/kernel/ostype"),
+                    text("/proc/sys/kernel/osrelease")
+                ),
+            ),
+            ("processor", processor()),
+            ("memory", memory.trim().to_owned()),
+            ("mitigations", mitigations()),
+            ("peers", peers()),
+            ("beget", own_command().map_or_else(|why| why, |path| version(&path))),
+            ("run as", format!("{user}{}", self.pinned)),
+            ("load before / after", format!("{} / {}", self.load, load())),
+            ("others' share", format!("{others:.0} % of the processors while this ran ({elapsed:.0} s)")),
+        ];
+        lines.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+}

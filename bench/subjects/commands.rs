@@ -1,0 +1,189 @@
+//! Whole commands: `beget run` beside bwrap, unshare, firejail and sandlock, each started anew.
+
+use std::ffi::{CString, c_char};
+use std::path::{Path, PathBuf};
+use std::ptr::null;
+
+use crate::measure::{Entry, Pairs, Series, Summary, minima, race, timed};
+use crate::options::Options;
+use crate::report::{Cell, Goal, Report, Table};
+use crate::ways::{Programs, reaped};
+
+const OURS: &str = "beget run --base -- true";
+/// Start with these words, and take so long that they race apart, beside the mark alone.
+const SLOW: [&str; 2] = ["firejail", "sandlock"];
+const MARK: &str = "bwrap --ro-bind / / true";
+
+/// A command line, started with its streams at `/dev/null`.
+struct Line {
+    words: Vec<CString>,
+    variables: Vec<CString>,
+    actions: libc::posix_spawn_file_actions_t,
+}
+
+impl Line {
+    fn new(program: &Path, words: &[&str]) -> Result<Line, String> {
+        let string = |text: &str| CString::new(text).map_err(|_| "a word has a NUL byte".to_owned());
+        let program = program.to_str().ok_or("a path is not text")?;
+        let words =
+            std::iter::once(&program).chain(words).map(|word| string(word)).collect::<Result<_, _>>()?;
+        let variables = vec![string("PATH=/usr/local/bin:/usr/bin:/bin")?, string("HOME=/tmp")?];
+        // SAFETY: zeroes are overwritten by the initialisation that follows.
+        let mut actions: libc::posix_spawn_file_actions_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure lives in the line until it is dropped; the path is copied.
+        unsafe {
+            libc::posix_spawn_file_actions_init(&raw mut actions);
+            for stream in 0..=2 {
+                let actions = &raw mut actions;
+                libc::posix_spawn_file_actions_addopen(
+                    actions,
+                    stream,
+                    c"/dev/null".as_ptr(),
+                    libc::O_RDWR,
+                    0,
+                );
+            }
+        }
+        Ok(Line { words, variables, actions })
+    }
+
+    fn run(&self) -> Result<(), String> {
+        let pointers = |strings: &[CString]| -> Vec<*mut c_char> {
+            strings.iter().map(|s| s.as_ptr().cast_mut()).chain([std::ptr::null_mut()]).collect()
+        };
+        let (words, variables) = (pointers(&self.words), pointers(&self.variables));
+        let mut child = 0;
+        // SAFETY: strings and arrays end in NUL and null and outlive the call; the actions were initialised.
+        let errno = unsafe {
+            let actions = &raw const self.actions;
+            libc::posix_spawn(&raw mut child, words[0], actions, null(), words.as_ptr(), variables.as_ptr())
+        };
+        if errno != 0 {
+            return Err(std::io::Error::from_raw_os_error(errno).to_string());
+        }
+        reaped(child)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // SAFETY: initialised once, destroyed once.
+        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.actions) };
+    }
+}
+
+/// Where a program is, in the folders that every user has.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let folders = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+    folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
+}
+
+/// Our own command: built by the same profile, it lies beside this program.
+pub fn own_command() -> Result<PathBuf, String> {
+    let path = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("beget");
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is not there: cargo build --release -p beget-cli makes it", path.display()))
+    }
+}
+
+/// Name in the table, program, words.
+type Peer = (String, Result<PathBuf, String>, Vec<String>);
+
+fn peers(what: &str, program: &str) -> Vec<Peer> {
+    let installed = |name: &str| find(name).ok_or(format!("{name} is not installed"));
+    let mut peers: Vec<Peer> = vec![(what.to_owned(), Ok(PathBuf::from(program)), Vec::new())];
+    let mut add = |path: Result<PathBuf, String>, name: &str, words: &[&str]| {
+        let all = words.iter().map(|word| (*word).to_owned()).chain([program.to_owned()]).collect();
+        peers.push((format!("{name} {} {what}", words.join(" ")), path, all));
+    };
+    add(own_command(), "beget", &["run", "--base", "--"]);
+    add(installed("bwrap"), "bwrap", &["--ro-bind", "/", "/"]);
+    add(installed("bwrap"), "bwrap", &["--unshare-all", "--ro-bind", "/", "/"]);
+    add(installed("unshare"), "unshare", &["-Urmpf"]);
+    add(installed("firejail"), "firejail", &["--quiet", "--noprofile"]);
+    add(
+        installed("sandlock"),
+        "sandlock",
+        &["run", "-r", "/usr", "-r", "/lib", "-r", "/lib64", "-r", "/etc", "--"],
+    );
+    peers
+}
+
+fn rows(table: &mut Table, series: &[Series], mark: &str) {
+    let find = |name: &str| series.iter().find(|one| one.name == name && one.skipped.is_none());
+    let (mark, bare) = (find(mark), &series[0]);
+    for one in series {
+        let these = one.measure(0);
+        let ratio = match mark {
+            Some(mark) if mark.name == one.name => Cell::Words("1".to_owned()),
+            Some(mark) => Cell::ratio(Pairs::ratio(these, mark.measure(0))),
+            None => Cell::Nothing,
+        };
+        let size = Summary::of(these).map_or(1.0, |summary| summary.p50);
+        let more = if one.name == bare.name {
+            Cell::Nothing
+        } else {
+            Cell::difference(Pairs::difference(these, bare.measure(0)), size)
+        };
+        let least = mark.and_then(|mark| minima(these, mark.measure(0), |these, mark| these / mark));
+        let least = least.map_or(Cell::Nothing, |ratio| Cell::Number(ratio, 3));
+        table.timed(&one.name, one, vec![ratio, least, more]);
+    }
+}
+
+/// Measures.
+pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
+    let columns = [&["command"], &Table::TIMES[..], &["× bwrap --ro-bind", "min ×", "above bare"]].concat();
+    for (what, name, seconds) in [("true", "dynamic true", 30.0), ("tiny", "tiny", 12.0)] {
+        let Some(program) = programs.get(name) else { continue };
+        let path = program.path.to_str().map_err(|error| error.to_string())?;
+        let mut lines = Vec::new();
+        let mut table = Table::new(format!("Whole commands around {name}, us"), &columns);
+        for (name, found, words) in peers(what, path) {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            match found.and_then(|program| Line::new(&program, &words)) {
+                Ok(line) => lines.push((name, line)),
+                Err(why) => table.note(format!("{name}: skipped: {why}")),
+            }
+        }
+        // A slow one among them would leave few rounds for all.
+        let (slow, lines): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|(name, _)| SLOW.iter().any(|slow| name.starts_with(slow)));
+        let entries =
+            lines.iter().map(|(name, line)| Entry::new(name, || timed(|| line.run()))).collect::<Vec<_>>();
+        let series = race(&format!("commands: {what}"), options.time(seconds), entries);
+        rows(&mut table, &series, &format!("bwrap --ro-bind / / {what}"));
+        for (name, line) in &slow {
+            let mark =
+                lines.iter().find(|(name, _)| name.starts_with("bwrap --ro-bind")).map(|(_, line)| line);
+            let beside = mark.map(|mark| Entry::new("bwrap", || timed(|| mark.run())));
+            let entries = std::iter::once(Entry::new(name, || timed(|| line.run()))).chain(beside).collect();
+            let series = race(&format!("commands: {name}"), options.time(seconds / 8.0), entries);
+            let (these, mark) = (series[0].measure(0), series.get(1).map(|mark| mark.measure(0)));
+            let ratio = mark.map_or(Cell::Nothing, |mark| Cell::ratio(Pairs::ratio(these, mark)));
+            let least = mark.and_then(|mark| minima(these, mark, |these, mark| these / mark));
+            let least = least.map_or(Cell::Nothing, |ratio| Cell::Number(ratio, 3));
+            table.timed(name, &series[0], vec![ratio, least]);
+        }
+        report.tables.push(table);
+        if what == "true" {
+            report.goals.push(goal(&series));
+        }
+    }
+    Ok(())
+}
+
+fn goal(series: &[Series]) -> Goal {
+    let find = |name: &str| series.iter().find(|one| one.name == name).map(|one| one.measure(0));
+    let both = find(OURS).zip(find(MARK));
+    Goal {
+        what: OURS.to_owned(),
+        reach: format!("≤ 0.6 × {MARK}"),
+        measured: both.and_then(|(ours, mark)| Pairs::ratio(ours, mark)),
+        by_minima: both.and_then(|(ours, mark)| minima(ours, mark, |ours, mark| ours / mark)),
+        most: 0.6,
+        size: None,
+    }
+}

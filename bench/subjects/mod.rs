@@ -1,0 +1,27 @@
+//! What is measured, one file a subject.
+
+mod commands;
+mod confined;
+mod filter;
+mod floors;
+mod parts;
+mod spawn;
+
+pub use commands::{find, own_command};
+
+use crate::options::Options;
+use crate::report::Report;
+use crate::ways::Programs;
+
+/// Measures, and adds to the report.
+pub type Subject = fn(&Options, &Programs, &mut Report) -> Result<(), String>;
+
+/// In the order in which they are measured and shown.
+pub const ALL: &[(&str, Subject)] = &[
+    ("floors", floors::measure),
+    ("spawn", spawn::measure),
+    ("confined", confined::measure),
+    ("confined", parts::measure),
+    ("commands", commands::measure),
+    ("filter", filter::measure),
+];

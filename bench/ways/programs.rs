@@ -1,0 +1,81 @@
+//! What is started: a program of three instructions, one without a loader, and one with.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+const TINY: &str = ".globl _start\n_start: mov $60, %eax\nxor %edi, %edi\nsyscall\n.section .note.GNU-stack,\"\",@progbits\n";
+const STATIC: &str = "int main(void) { return 0; }\n";
+
+/// One program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name in tables.
+    pub name: &'static str,
+    /// Where it is.
+    pub path: CString,
+}
+
+/// The programs, in a folder that goes away.
+pub struct Programs {
+    folder: PathBuf,
+    /// Those that could be made.
+    pub all: Vec<Program>,
+    /// What could not, and why.
+    pub missing: Vec<String>,
+}
+
+impl Programs {
+    /// Builds them with `cc`.
+    pub fn build() -> Result<Programs, String> {
+        let folder = std::env::temp_dir().join(format!("beget-bench-{}", std::process::id()));
+        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let mut programs = Programs { folder, all: Vec::new(), missing: Vec::new() };
+        // A confined child may be started by another user than the folder's.
+        let _ = std::fs::set_permissions(&programs.folder, std::fs::Permissions::from_mode(0o755));
+        programs.make("tiny", "tiny.S", TINY, &["-nostdlib", "-static"]);
+        programs.make("static", "static.c", STATIC, &["-O2", "-static"]);
+        match ["/bin/true", "/usr/bin/true"].into_iter().find(|path| Path::new(path).exists()) {
+            Some(path) => programs.add("dynamic true", Path::new(path)),
+            None => programs.missing.push("dynamic true: there is no /bin/true".to_owned()),
+        }
+        Ok(programs)
+    }
+
+    fn add(&mut self, name: &'static str, path: &Path) {
+        if let Ok(path) = CString::new(path.as_os_str().as_bytes()) {
+            self.all.push(Program { name, path });
+        }
+    }
+
+    fn make(&mut self, name: &'static str, source: &str, text: &str, flags: &[&str]) {
+        let (source, program) = (self.folder.join(source), self.folder.join(name));
+        let built = std::fs::write(&source, text).map_err(|error| error.to_string()).and_then(|()| {
+            let mut cc = std::process::Command::new("cc");
+            let output = cc.args(flags).arg("-o").arg(&program).arg(&source).output();
+            let output = output.map_err(|error| format!("cc: {error}"))?;
+            if output.status.success() { Ok(()) } else { Err(format!("cc: {}", output.status)) }
+        });
+        match built {
+            Ok(()) => self.add(name, &program),
+            Err(why) => self.missing.push(format!("program {name}: {why}")),
+        }
+    }
+
+    /// The one of that name.
+    pub fn get(&self, name: &str) -> Option<&Program> {
+        self.all.iter().find(|program| program.name == name)
+    }
+
+    /// The smallest that there is.
+    pub fn smallest(&self) -> Option<&Program> {
+        self.all.first()
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
