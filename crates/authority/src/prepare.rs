@@ -99,9 +99,12 @@ impl Authority {
             own_group,
             listener: false,
         };
-        let filter = support.filter.then(|| filter::build(&policy));
-        let asks = support.filter && listener;
-        let asking = asks.then(|| filter::build(&Policy { listener: true, ..policy }));
+        let asking =
+            (support.filter && listener).then(|| filter::build(&Policy { listener: true, ..policy }));
+        let filter = match &asking {
+            Some(asking) => Some(filter::without_listener(asking)),
+            None => support.filter.then(|| filter::build(&policy)),
+        };
         Ok(Authority { ruleset, filter, asking, enforced, opened })
     }
 

@@ -48,7 +48,7 @@ pub mod verdict {
     pub const ALLOW: u32 = 0x7fff_0000;
     /// Refuse it with the errno in the low 16 bits.
     pub const ERRNO: u32 = 0x0005_0000;
-    /// Ask the listener.
+    /// Ask the listener. The kernel ignores the low 16 bits.
     pub const NOTIFY: u32 = 0x7fc0_0000;
 }
 

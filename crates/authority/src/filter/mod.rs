@@ -6,7 +6,7 @@
 mod compile;
 mod table;
 
-use beget_sys::seccomp::Instruction;
+use beget_sys::seccomp::{Instruction, code, verdict};
 
 /// What the filter depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,19 @@ pub struct Policy {
 #[must_use]
 pub fn build(policy: &Policy) -> Vec<Instruction> {
     compile::compile(&table::rules(policy))
+}
+
+/// The same filter for a kernel that gives no listener: what would have been put to one is refused with the same errno.
+#[must_use]
+pub fn without_listener(asking: &[Instruction]) -> Vec<Instruction> {
+    const ERRNO_BITS: u32 = 0xffff;
+    let refuse = |one: &Instruction| match *one {
+        Instruction { code: code::RETURN, k, .. } if k & !ERRNO_BITS == verdict::NOTIFY => {
+            Instruction { k: verdict::ERRNO | k & ERRNO_BITS, ..*one }
+        }
+        other => other,
+    };
+    asking.iter().map(refuse).collect()
 }
 
 /// The refusals that a listener tells of: what was refused, the flag that would allow it, and the errno to answer with.

@@ -220,6 +220,11 @@ const fn refuse(errno: Errno) -> u32 {
     verdict::ERRNO | errno.0 as u32
 }
 
+/// A refusal that a listener is told of, if there is to be one; it carries the errno for [`super::without_listener`].
+const fn refused(policy: &Policy, errno: Errno) -> u32 {
+    if policy.listener { verdict::NOTIFY | errno.0 as u32 } else { refuse(errno) }
+}
+
 fn constants(values: &[u32]) -> Vec<Value> {
     values.iter().map(|value| Value::Constant(*value)).collect()
 }
@@ -298,7 +303,7 @@ fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     let eperm = refuse(Errno::EPERM);
     let mut clone = vec![(vec![any_bit(0, CLONE_OUTWARD)], eperm)];
     if !policy.spawn {
-        let refused = if policy.listener { verdict::NOTIFY } else { eperm };
+        let refused = refused(policy, Errno::EPERM);
         rules.push((nr::FORK, Rule::Verdict(refused)));
         rules.push((nr::VFORK, Rule::Verdict(refused)));
         clone.push((vec![masked(CLONE_THREAD, none_of(0, &[CLONE_THREAD]))], refused));
@@ -338,7 +343,7 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     const MSG_FASTOPEN: u32 = 0x2000_0000;
     const TCP_ULP: u32 = 31;
     let no_family = refuse(Errno::EAFNOSUPPORT);
-    let refused = if policy.listener { verdict::NOTIFY } else { no_family };
+    let refused = refused(policy, Errno::EAFNOSUPPORT);
     // A datagram pair can send to any socket that has a path, and so can a raw one, which Linux makes a datagram pair.
     let pair = vec![
         (vec![none_of(0, &[AF_UNIX])], no_family),

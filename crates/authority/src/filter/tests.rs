@@ -115,6 +115,17 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn without_a_listener_the_same_is_refused(policy in policies(), number in 0u32..600, arguments in arguments()) {
+        let asking = build(&Policy { listener: true, ..policy });
+        let refusing = build(&Policy { listener: false, ..policy });
+        let derived = super::without_listener(&asking);
+        let answer = |filter: &[Instruction]| run(filter, ARCHITECTURE, number, arguments).0;
+        prop_assert_eq!(answer(&derived), answer(&refusing));
+    }
+}
+
 #[test]
 fn no_call_has_two_rules() {
     let policy = Policy {

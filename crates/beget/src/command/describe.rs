@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use beget_authority::Grant;
 use beget_authority::limit::RESOURCES;
+use beget_plan::{Engine, Plan};
 use rustix::net::{AddressFamily, SocketType};
 
 use super::prepare::Prepared;
@@ -60,7 +61,13 @@ pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
             .map(|one| (RESOURCES[one.number as usize], one.bounds.soft, one.bounds.hard))
             .collect(),
         enforced: authority.enforced.clone(),
-        operations: prepared.operations.clone(),
+        operations: operations(prepared),
         support: command.support,
     }
+}
+
+/// The names of the plan's operations.
+fn operations(prepared: &Prepared) -> Vec<String> {
+    let Ok(plan) = Plan::check(&prepared.plan, Engine::Vfork) else { return Vec::new() };
+    (0..plan.count()).filter_map(|index| plan.op(index)).map(|op| op.name().to_owned()).collect()
 }

@@ -35,7 +35,6 @@ pub(crate) struct Prepared {
     pub(super) directory_name: String,
     pub(super) environment: Vec<OsString>,
     pub(super) limits: Vec<limit::Resource>,
-    pub(super) operations: Vec<String>,
     caller: u32,
     makes_keyring: bool,
 }
@@ -168,7 +167,6 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
 
     let plan = writer.draft.encode(slots.all.len());
     Plan::check(&plan, Engine::Vfork).map_err(Error::refused_plan)?;
-    let operations = writer.draft.ops().iter().map(|op| op.name().to_owned()).collect();
     Ok(Prepared {
         plan,
         steps: writer.steps,
@@ -180,7 +178,6 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         directory_name,
         environment,
         limits: resources,
-        operations,
         caller: std::process::id(),
         makes_keyring: keyring == Keyring::Missing,
     })
