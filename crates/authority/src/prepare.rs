@@ -114,9 +114,13 @@ impl Authority {
         Authority { ruleset: None, filter: None, asking: None, enforced: Vec::new(), opened: Vec::new() }
     }
 
-    /// Keeps only those granted files that must stay open for the child's life.
-    pub fn forget_opened(&mut self) {
-        self.opened.retain(|one| one.fleeting);
+    /// Keeps only those granted files that must stay open for the child's life, and gives back the others, so that closing them
+    /// can wait until there is time for it.
+    #[must_use]
+    pub fn forget_opened(&mut self) -> Vec<Opened> {
+        let (kept, forgotten) = std::mem::take(&mut self.opened).into_iter().partition(|one| one.fleeting);
+        self.opened = kept;
+        forgotten
     }
 }
 

@@ -7,11 +7,11 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use beget_authority::Opened;
 use beget_sys::wait::{self, option};
 use beget_sys::{Errno, process::Child};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::command::Prepared;
 use crate::end::Ended;
 use crate::error::{Error, Fault, Result};
 use crate::refusals::Refusals;
@@ -38,7 +38,7 @@ pub struct Process {
     ended: Mutex<Option<Ended>>,
     kill_on_drop: bool,
     /// Grants whose rules live only as long as somebody holds their files.
-    _held: Arc<Prepared>,
+    _held: Arc<Vec<Opened>>,
 }
 
 /// What a process wrote, and how it ended.
@@ -55,7 +55,7 @@ pub struct Output {
 }
 
 impl Process {
-    pub(crate) fn new(child: Child, held: Arc<Prepared>, kill_on_drop: bool) -> Process {
+    pub(crate) fn new(child: Child, held: Arc<Vec<Opened>>, kill_on_drop: bool) -> Process {
         Process {
             stdin: None,
             stdout: None,

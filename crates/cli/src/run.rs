@@ -51,6 +51,8 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
+    // What it holds is closed while the program starts, not after it has ended.
+    drop(command);
     let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());
     let mut watch = Watch { process, tree, signals, terminal, refused, unheard, timed_out: false };
     let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));

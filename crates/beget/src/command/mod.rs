@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use beget_authority::{Grant, Limit, Promise, Support};
+use beget_authority::{Grant, Limit, Opened, Promise, Support};
 use beget_sys::signal::SignalSet;
 
 use crate::description::Description;
@@ -209,8 +209,11 @@ impl Command {
     /// program that is not there or cannot run, an operation that the kernel refused. Nothing is left behind.
     pub fn spawn(&mut self) -> Result<Process> {
         prepare::check_streams(self)?;
-        let prepared = self.prepare()?;
-        spawn::spawn(self, prepared)
+        let (prepared, opened) = self.prepare()?;
+        let process = spawn::spawn(self, &prepared);
+        // Closed only now, when the child runs already; in it they are closed at its birth.
+        drop(opened);
+        process
     }
 
     /// Starts it and waits for its end.
@@ -250,15 +253,16 @@ impl Command {
         Ok(describe::describe(self, &prepare::prepare(self)?))
     }
 
-    fn prepare(&mut self) -> Result<Arc<Prepared>> {
+    /// What spawns share, and what was opened for it just now and is not needed any more.
+    fn prepare(&mut self) -> Result<(Arc<Prepared>, Vec<Opened>)> {
         match &self.prepared {
-            Some(prepared) if prepared.fits(self) => Ok(Arc::clone(prepared)),
+            Some(prepared) if prepared.fits(self) => Ok((Arc::clone(prepared), Vec::new())),
             _ => {
                 let mut prepared = prepare::prepare(self)?;
-                prepared.authority.forget_opened();
+                let opened = prepared.hold();
                 let prepared = Arc::new(prepared);
                 self.prepared = Some(Arc::clone(&prepared));
-                Ok(prepared)
+                Ok((prepared, opened))
             }
         }
     }

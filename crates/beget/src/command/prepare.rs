@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use beget_authority::keyring::{self, Keyring};
 use beget_authority::{Authority, Opened, Request, Rights, limit};
@@ -35,11 +36,20 @@ pub(crate) struct Prepared {
     pub(super) directory_name: String,
     pub(super) environment: Vec<OsString>,
     pub(super) limits: Vec<limit::Resource>,
+    /// Grants whose rules live only as long as somebody holds their files: the processes do.
+    pub(super) held: Arc<Vec<Opened>>,
     caller: u32,
     makes_keyring: bool,
 }
 
 impl Prepared {
+    /// Puts aside the granted files that a process must hold, and gives back those that nobody needs any more.
+    pub(super) fn hold(&mut self) -> Vec<Opened> {
+        let forgotten = self.authority.forget_opened();
+        self.held = Arc::new(std::mem::take(&mut self.authority.opened));
+        forgotten
+    }
+
     /// Whether another spawn can use it: a plan that names its parent is of no use to a copy of that parent, and the keyring is made
     /// once.
     pub(super) fn fits(&self, command: &Command) -> bool {
@@ -178,6 +188,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         directory_name,
         environment,
         limits: resources,
+        held: Arc::default(),
         caller: std::process::id(),
         makes_keyring: keyring == Keyring::Missing,
     })

@@ -47,7 +47,7 @@ impl Pipes {
 }
 
 /// Gives birth to one child.
-pub(super) fn spawn(command: &Command, prepared: Arc<Prepared>) -> Result<Process> {
+pub(super) fn spawn(command: &Command, prepared: &Prepared) -> Result<Process> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let pipes = Pipes::make(&prepared.slots)?;
     let find = |source: Source| -> Option<BorrowedFd<'_>> {
@@ -58,7 +58,7 @@ pub(super) fn spawn(command: &Command, prepared: Arc<Prepared>) -> Result<Proces
             Source::Pipe(0) => pipes.input.as_ref()?.0.as_fd(),
             Source::Pipe(stream) => pipes.outputs[stream - 1].as_ref()?.1.as_fd(),
             Source::Listener => pipes.listener.as_ref()?.1.as_fd(),
-            other => return super::prepare::given(command, &prepared, other),
+            other => return super::prepare::given(command, prepared, other),
         })
     };
     let descriptors: Option<Vec<BorrowedFd<'_>>> =
@@ -68,7 +68,7 @@ pub(super) fn spawn(command: &Command, prepared: Arc<Prepared>) -> Result<Proces
     let child = engine::spawn(&plan, &descriptors, command.cgroup.as_ref().map(AsFd::as_fd))
         .map_err(|failure| tell(failure, &prepared.steps))?;
 
-    let mut process = Process::new(child, Arc::clone(&prepared), command.kill_on_drop);
+    let mut process = Process::new(child, Arc::clone(&prepared.held), command.kill_on_drop);
     process.stdin = pipes.input.map(|(_, ours)| ours);
     let [stdout, stderr] = pipes.outputs;
     process.stdout = stdout.map(|(ours, _)| ours);
