@@ -9,7 +9,8 @@ use crate::options::Options;
 use crate::report::{Cell, Goal, Report, Table};
 use crate::ways::{Programs, reaped};
 
-const OURS: &str = "beget run --base -- true";
+/// Our own, as built for glibc and for musl.
+const OURS: [&str; 2] = ["beget run --base -- true", "beget (musl) run --base -- true"];
 /// Start with these words, and take so long that they race apart, beside the mark alone.
 const SLOW: [&str; 2] = ["firejail", "sandlock"];
 const MARK: &str = "bwrap --ro-bind / / true";
@@ -88,6 +89,18 @@ pub fn own_command() -> Result<PathBuf, String> {
     }
 }
 
+/// The same built for musl, where that was done: it lies in that target's folder.
+fn own_musl_command() -> Result<PathBuf, String> {
+    let path = own_command()?;
+    let target = path.parent().and_then(Path::parent).ok_or("no target folder")?;
+    let path = target.join("x86_64-unknown-linux-musl/release/beget");
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err("not built: cargo build --release -p beget-cli --target x86_64-unknown-linux-musl".to_owned())
+    }
+}
+
 /// Name in the table, program, words.
 type Peer = (String, Result<PathBuf, String>, Vec<String>);
 
@@ -99,6 +112,7 @@ fn peers(what: &str, program: &str) -> Vec<Peer> {
         peers.push((format!("{name} {} {what}", words.join(" ")), path, all));
     };
     add(own_command(), "beget", &["run", "--base", "--"]);
+    add(own_musl_command(), "beget (musl)", &["run", "--base", "--"]);
     add(installed("bwrap"), "bwrap", &["--ro-bind", "/", "/"]);
     add(installed("bwrap"), "bwrap", &["--unshare-all", "--ro-bind", "/", "/"]);
     add(installed("unshare"), "unshare", &["-Urmpf"]);
@@ -169,21 +183,22 @@ pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> R
         }
         report.tables.push(table);
         if what == "true" {
-            report.goals.push(goal(&series));
+            report.goals.extend(OURS.iter().filter_map(|ours| goal(&series, ours)));
         }
     }
     Ok(())
 }
 
-fn goal(series: &[Series]) -> Goal {
+fn goal(series: &[Series], ours: &str) -> Option<Goal> {
     let find = |name: &str| series.iter().find(|one| one.name == name).map(|one| one.measure(0));
-    let both = find(OURS).zip(find(MARK));
-    Goal {
-        what: OURS.to_owned(),
+    let these = find(ours)?;
+    let mark = find(MARK);
+    Some(Goal {
+        what: ours.to_owned(),
         reach: format!("≤ 0.6 × {MARK}"),
-        measured: both.and_then(|(ours, mark)| Pairs::ratio(ours, mark)),
-        by_minima: both.and_then(|(ours, mark)| minima(ours, mark, |ours, mark| ours / mark)),
+        measured: mark.and_then(|mark| Pairs::ratio(these, mark)),
+        by_minima: mark.and_then(|mark| minima(these, mark, |ours, mark| ours / mark)),
         most: 0.6,
         size: None,
-    }
+    })
 }

@@ -62,17 +62,19 @@ fn compiler(name: &str, source: &Path, target: &Path) -> Command {
     let mut command = Command::new(variable("RUSTC"));
     command.args(["--edition=2024", "--cfg=beget_freestanding", "--cap-lints=allow", "-Copt-level=s"]);
     command.args(["-Cpanic=abort", "-Ccodegen-units=1", "-Cforce-unwind-tables=no", "-Coverflow-checks=no"]);
-    command
-        .arg("--target")
-        .arg(variable("TARGET"))
-        .arg("--crate-name")
-        .arg(name)
-        .arg("-o")
-        .arg(target)
-        .arg(source);
+    command.arg("--target").arg(machine()).arg("--crate-name").arg(name).arg("-o").arg(target).arg(source);
     // Flags meant for the crates around this one (coverage, sanitizers, a static libc) have no place in the blob.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     command
+}
+
+/// The blob uses nothing of a target but its `core`, so a host of the same machine serves, and its linker is set up for sure: for musl,
+/// say, rustc would add a start of its own.
+fn machine() -> OsString {
+    let (host, target) = (variable("HOST"), variable("TARGET"));
+    let machine =
+        |triple: &OsString| triple.to_str().and_then(|triple| triple.split('-').next()).map(str::to_owned);
+    if machine(&host) == machine(&target) { host } else { target }
 }
 
 fn run(mut command: Command, complaint: &str) {
