@@ -8,6 +8,7 @@
 mod flags;
 mod help;
 mod options;
+mod parse;
 mod run;
 mod show;
 mod signals;
@@ -19,7 +20,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use options::Options;
+use parse::Parsed;
 
 /// The exit code of Beget's own failures.
 const FAILED: u8 = 125;
@@ -89,9 +90,9 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, (String, u8)> {
     match command {
         "run" | "show" => {
             let command = if command == "run" { flags::Command::Run } else { flags::Command::Show };
-            match Options::parse(command, rest).map_err(usage)? {
-                options::Parsed::Help => tell(&help::page(command)),
-                options::Parsed::Options(options) => match command {
+            match parse::parse(command, rest).map_err(usage)? {
+                Parsed::Help => tell(&help::page(command)),
+                Parsed::Options(options) => match command {
                     flags::Command::Run => run::run(*options),
                     flags::Command::Show => show::show(*options),
                 },

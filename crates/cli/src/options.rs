@@ -1,4 +1,4 @@
-//! From arguments to what was asked for, and from that to a command of the library.
+//! What was asked for, and the command of the library that it makes.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -6,10 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use beget::{Command, DEFAULT_PATH, Grant, Limit, Promise, Stdio, Support};
-use lexopt::Arg;
 use rustix::fs::{Mode, OFlags};
 
-use crate::flags::{self, FLAGS};
 use crate::terminal::Terminal;
 
 /// Where a granted descriptor comes from.
@@ -36,13 +34,8 @@ pub(crate) struct Options {
     pub(crate) arguments: Vec<OsString>,
 }
 
-pub(crate) enum Parsed {
-    Help,
-    Options(Box<Options>),
-}
-
 impl Options {
-    fn new() -> Options {
+    pub(crate) fn new() -> Options {
         Options {
             grants: Vec::new(),
             limits: Vec::new(),
@@ -57,43 +50,6 @@ impl Options {
             program: None,
             arguments: Vec::new(),
         }
-    }
-
-    /// Reads the arguments after the command's name. The first that is no flag is the program; what follows belongs to it.
-    pub(crate) fn parse(command: flags::Command, arguments: &[OsString]) -> Result<Parsed, String> {
-        let mut options = Options::new();
-        let mut parser = lexopt::Parser::from_args(arguments);
-        loop {
-            let name = match parser.next().map_err(|error| error.to_string())? {
-                None => break,
-                Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Parsed::Help),
-                Some(Arg::Long(name)) => name.to_owned(),
-                Some(Arg::Short(letter)) => {
-                    return Err(format!("flag -{letter}: no such flag; see beget help"));
-                }
-                Some(Arg::Value(program)) => {
-                    options.program = Some(program);
-                    options.arguments = parser.raw_args().map_err(|error| error.to_string())?.collect();
-                    break;
-                }
-            };
-            let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
-                return Err(format!("flag --{name}: no such flag{}", nearest(&name)));
-            };
-            let value = if flag.value.is_empty() {
-                OsString::new()
-            } else {
-                parser.value().map_err(|_| format!("flag --{name}: wants {}", flag.value))?
-            };
-            let shown = value.clone();
-            (flag.apply)(&mut options, value).map_err(|why| {
-                format!("flag {}: {why}", format!("--{name} {}", shown.display()).trim_end())
-            })?;
-        }
-        if options.program.is_none() && command == flags::Command::Run {
-            return Err("program: no name was given; usage: beget run [FLAGS] -- PROGRAM [ARG...]".into());
-        }
-        Ok(Parsed::Options(Box::new(options)))
     }
 
     /// The command for the library. With a terminal the child is a job of ours, else it gets a session of its own.
@@ -145,29 +101,4 @@ fn open(source: FdSource) -> Result<OwnedFd, beget_sys::Errno> {
                 .map_err(|errno| beget_sys::Errno(errno.raw_os_error()))
         }
     }
-}
-
-/// `; did you mean --X?` for the flag that differs least, if it differs little.
-fn nearest(name: &str) -> String {
-    let best = FLAGS.iter().map(|flag| (distance(name, flag.name), flag.name)).min();
-    match best {
-        Some((distance, flag)) if distance <= 2 => format!("; did you mean --{flag}?"),
-        _ => "; see beget help".to_owned(),
-    }
-}
-
-/// How many letters must change to make one word the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -2,8 +2,7 @@
 //!
 //! Safety idea: everything is opened here, once, in the caller, and kept as descriptors and bytes.
 
-use std::borrow::Cow;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -14,14 +13,11 @@ use beget_plan::{Engine, Plan};
 use rustix::fs::{Mode, OFlags};
 
 use super::slots::{Slots, Source};
-use super::write::{self, Writer};
+use super::write::{self, Step, Writer};
 use super::{Command, Directory, Group};
 use crate::error::{Error, Fault, Result};
 use crate::program::{DEPTH, Program, Search};
 use crate::stdio::Kind;
-
-/// What an operation is called when it fails, and whose fault that is then.
-pub(super) type Step = (Cow<'static, str>, Fault);
 
 /// Everything that spawns of one command share.
 #[derive(Debug)]
@@ -71,10 +67,6 @@ fn open_directory(command: &Command) -> Result<(OwnedFd, String)> {
             Ok((copy, "a directory given open".to_owned()))
         }
     }
-}
-
-pub(super) fn c_string(text: &OsStr, part: impl FnOnce() -> String) -> Result<CString> {
-    CString::new(text.as_bytes()).map_err(|_| Error::new(part(), "it has a NUL byte", Fault::Caller))
 }
 
 /// `NAME=VALUE` strings, with the names of the slots.

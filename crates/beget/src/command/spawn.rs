@@ -12,8 +12,9 @@ use rustix::net::{
 };
 
 use super::Command;
-use super::prepare::{Prepared, Step};
+use super::prepare::Prepared;
 use super::slots::{Slots, Source};
+use super::write::Step;
 use crate::error::{Error, Fault, Result};
 use crate::process::Process;
 use crate::refusals::Refusals;

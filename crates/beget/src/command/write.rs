@@ -10,11 +10,17 @@ use beget_authority::{Authority, Limit};
 use beget_plan::{Draft, Op};
 use beget_sys::process;
 
-use super::prepare::{Step, c_string};
 use super::slots::{Slots, Source};
 use super::{Command, Group};
 use crate::error::{Error, Fault, Result};
 use crate::program::Program;
+
+/// What an operation is called when it fails, and whose fault that is then.
+pub(super) type Step = (Cow<'static, str>, Fault);
+
+fn c_string(text: &OsStr, part: impl FnOnce() -> String) -> Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| Error::new(part(), "it has a NUL byte", Fault::Caller))
+}
 
 /// Operations with their words.
 #[derive(Default)]

@@ -1,0 +1,75 @@
+//! From arguments to options, by the table of flags.
+
+use std::ffi::OsString;
+
+use lexopt::Arg;
+
+use crate::flags::{Command, FLAGS};
+use crate::options::Options;
+
+/// What the arguments ask for.
+pub(crate) enum Parsed {
+    Help,
+    Options(Box<Options>),
+}
+
+/// Reads the arguments after the command's name. The first that is no flag is the program; what follows belongs to it.
+pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, String> {
+    let mut options = Options::new();
+    let mut parser = lexopt::Parser::from_args(arguments);
+    loop {
+        let name = match parser.next().map_err(|error| error.to_string())? {
+            None => break,
+            Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Parsed::Help),
+            Some(Arg::Long(name)) => name.to_owned(),
+            Some(Arg::Short(letter)) => {
+                return Err(format!("flag -{letter}: no such flag; see beget help"));
+            }
+            Some(Arg::Value(program)) => {
+                options.program = Some(program);
+                options.arguments = parser.raw_args().map_err(|error| error.to_string())?.collect();
+                break;
+            }
+        };
+        let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
+            return Err(format!("flag --{name}: no such flag{}", nearest(&name)));
+        };
+        let value = if flag.value.is_empty() {
+            OsString::new()
+        } else {
+            parser.value().map_err(|_| format!("flag --{name}: wants {}", flag.value))?
+        };
+        let shown = value.clone();
+        (flag.apply)(&mut options, value)
+            .map_err(|why| format!("flag {}: {why}", format!("--{name} {}", shown.display()).trim_end()))?;
+    }
+    if options.program.is_none() && command == Command::Run {
+        return Err("program: no name was given; usage: beget run [FLAGS] -- PROGRAM [ARG...]".into());
+    }
+    Ok(Parsed::Options(Box::new(options)))
+}
+
+/// `; did you mean --X?` for the flag that differs least, if it differs little.
+fn nearest(name: &str) -> String {
+    let best = FLAGS.iter().map(|flag| (distance(name, flag.name), flag.name)).min();
+    match best {
+        Some((distance, flag)) if distance <= 2 => format!("; did you mean --{flag}?"),
+        _ => "; see beget help".to_owned(),
+    }
+}
+
+/// How many letters must change to make one word the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
