@@ -120,7 +120,7 @@ fn as_table(description: &Description, options: &Options) -> String {
     }
     table.end_section("RESOURCE LIMITS  of each process");
     for line in &description.enforced {
-        table.row(line.promise.word(), line.promise.what(), line.by.unwrap_or("NOT ENFORCED: given up"));
+        table.row(line.promise.word(), line.by.unwrap_or("NOT ENFORCED: given up"), line.promise.what());
     }
     table.end_section("ENFORCED BY");
     for open in description.stays_open() {

@@ -172,6 +172,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// A made image with several bytes changed at once, offsets and counts among them, and any bytes at all.
+        #[test]
+        fn foreign_bytes_are_an_answer_not_a_panic(
+            changes in proptest::collection::vec((0usize..400, proptest::prelude::any::<u8>()), 0..12),
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        ) {
+            let mut changed = image();
+            for (at, byte) in changes {
+                changed[at] = byte;
+            }
+            for elf in [changed, bytes, [b"\x7fELF\x02\x01".as_slice(), &[0; 58]].concat()] {
+                if let Ok(Some(loader)) = look(&elf) {
+                    proptest::prop_assert!(!loader.as_os_str().is_empty());
+                }
+            }
+        }
+    }
+
     #[test]
     fn any_byte_changed_is_an_answer_not_a_panic() {
         let whole = image();

@@ -83,6 +83,21 @@ mod tests {
         assert!(parse(&[b"#!/".as_slice(), &[b'x'; 253]].concat()).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn foreign_bytes_are_an_answer_not_a_panic(
+            head in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..=256),
+        ) {
+            for head in [head.clone(), [b"#!".as_slice(), &head].concat(), [b"#!/usr/bin/env ".as_slice(), &head].concat()] {
+                if let Ok(Some(line)) = parse(&head) {
+                    let name = line.interpreter.as_bytes();
+                    proptest::prop_assert!(!name.is_empty() && !name.contains(&b'\n') && !name.contains(&b' '));
+                    let _ = line.env_target();
+                }
+            }
+        }
+    }
+
     #[test]
     fn env_names_its_target() {
         let target = |text: &str| parse(text.as_bytes()).unwrap().unwrap().env_target();
