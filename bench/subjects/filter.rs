@@ -27,7 +27,7 @@ pub(super) fn default_policy() -> Policy {
 }
 
 /// The mark in an instruction whose operand is multiplied by the newborn's own number; the interpreter of plans does the same.
-const OWN_NUMBER: u16 = 0x8000;
+use beget_sys::seccomp::code::OWN_NUMBER;
 
 /// The filter as a newborn installs it. The number is this process's: what it is changes no cost.
 pub(super) fn with_own_number(filter: &[Instruction]) -> Vec<Instruction> {
@@ -58,7 +58,6 @@ fn walk(filter: &[Instruction], number: u32) -> (usize, Option<bool>) {
             code::LOAD => return (steps, None),
             code::JUMP => one.k as usize,
             code::JUMP_EQUAL => jump(value == one.k),
-            code::JUMP_GREATER => jump(value > one.k),
             code::JUMP_AT_LEAST => jump(value >= one.k),
             code::RETURN => return (steps, Some(one.k == verdict::ALLOW)),
             _ => return (steps, None),

@@ -202,7 +202,7 @@ fn full_and_broken_outputs_do_no_harm() {
         ("run --base -- / 2>/dev/full", 126),
         ("run --no-such-flag 2>/dev/full", 125),
         ("run --base --json -- true 2>/dev/full", 0),
-        ("run --base --timeout 0 -- sleep 9 2>/dev/full", 137),
+        ("run --base --timeout 10ms -- sleep 9 2>/dev/full", 137),
         ("run --base -- sh -c 'true & exit 3' 2>/dev/full", 2),
     ];
     for (words, code) in table {

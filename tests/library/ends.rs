@@ -12,7 +12,7 @@ use crate::{LONG, end, probe};
 fn exit_codes_are_the_programs_own() {
     for code in [0, 1, 77, 125, 127, 255] {
         let ended = probe(&["exit", &code.to_string()]).status().expect("spawn");
-        assert_eq!((ended.status.code(), ended.code()), (Some(code), code as u8));
+        assert_eq!((ended.status.code(), ended.exit_code()), (Some(code), code as u8));
     }
 }
 
@@ -22,7 +22,7 @@ fn a_signal_that_ends_it_is_told() {
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGABRT, libc::SIGSEGV, libc::SIGPIPE, 34, 64] {
         let ended = probe(&["signal", &signal.to_string()]).status().expect("spawn");
         assert_eq!((ended.status.signal(), ended.status.code()), (Some(signal), None));
-        assert_eq!(ended.code(), 128 + signal as u8);
+        assert_eq!(ended.exit_code(), 128 + signal as u8);
         assert!(!ended.status.core_dumped(), "core files are off");
     }
 }
@@ -46,7 +46,7 @@ fn eight_threads_wait_at_once_and_get_the_same_answer() {
         process.signal(libc::SIGTERM).expect("signal");
         waiters.into_iter().map(|waiter| waiter.join().expect("no panic")).collect::<Vec<_>>()
     });
-    assert_eq!(answers[0].code(), 128 + libc::SIGTERM as u8);
+    assert_eq!(answers[0].exit_code(), 128 + libc::SIGTERM as u8);
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert_eq!(process.try_wait().expect("wait"), Some(answers[0]), "and it is kept");
 }
@@ -60,7 +60,7 @@ fn a_wait_with_a_timeout_gives_up_and_can_be_repeated() {
     assert_eq!(process.wait_timeout(time).expect("wait"), None);
     assert!(start.elapsed() >= time);
     process.kill().expect("kill");
-    assert_eq!(end(&process).code(), 128 + 9);
+    assert_eq!(end(&process).exit_code(), 128 + 9);
     // An ended process cannot be hurt; nor can one that got its number.
     process.kill().expect("nothing happens");
     process.signal(libc::SIGTERM).expect("nothing happens");
@@ -72,7 +72,8 @@ fn a_wait_with_a_timeout_gives_up_and_can_be_repeated() {
 fn a_longest_timeout_waits() {
     let process = probe(&["sleep"]).spawn().expect("spawn");
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| process.wait_timeout(Duration::MAX).expect("wait").map(|end| end.code()));
+        let waiter =
+            scope.spawn(|| process.wait_timeout(Duration::MAX).expect("wait").map(|end| end.exit_code()));
         process.kill().expect("kill");
         assert_eq!(waiter.join().expect("no panic"), Some(137));
     });
@@ -112,7 +113,7 @@ fn a_stop_is_told_once_and_is_no_end() {
     assert_eq!(process.try_stopped().expect("wait"), None);
     process.signal(libc::SIGCONT).expect("signal");
     process.signal(libc::SIGTERM).expect("signal");
-    assert_eq!(end(&process).code(), 128 + libc::SIGTERM as u8);
+    assert_eq!(end(&process).exit_code(), 128 + libc::SIGTERM as u8);
     assert_eq!(process.try_stopped().expect("wait"), None);
 }
 
@@ -194,7 +195,7 @@ fn dropping_leaves_it_running_otherwise() {
 #[test]
 fn a_killed_child_that_was_waited_for_is_dropped_in_peace() {
     let process = probe(&["exit", "3"]).kill_on_drop(true).spawn().expect("spawn");
-    assert_eq!(end(&process).code(), 3);
+    assert_eq!(end(&process).exit_code(), 3);
     drop(process);
 }
 
@@ -207,7 +208,7 @@ fn the_handle_can_be_polled() {
     let mut watched = libc::pollfd { fd: process.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure is read and written.
     assert_eq!(unsafe { libc::poll(&mut watched, 1, LONG.as_millis() as i32) }, 1);
-    assert_eq!(process.try_wait().expect("wait").map(|end| end.code()), Some(137));
+    assert_eq!(process.try_wait().expect("wait").map(|end| end.exit_code()), Some(137));
 }
 
 #[test]
@@ -216,9 +217,9 @@ fn it_dies_with_the_thread_that_made_it_when_asked_to() {
         let born = std::thread::spawn(move || probe(&["sleep"]).die_with_thread(die).spawn().expect("spawn"));
         born.join().expect("no panic")
     };
-    assert_eq!(end(&born_in_a_thread(true)).code(), 128 + 9);
+    assert_eq!(end(&born_in_a_thread(true)).exit_code(), 128 + 9);
     let other = born_in_a_thread(false);
     assert_eq!(other.try_wait().expect("wait"), None);
     other.signal(libc::SIGTERM).expect("signal");
-    assert_eq!(end(&other).code(), 128 + libc::SIGTERM as u8, "it had to be told");
+    assert_eq!(end(&other).exit_code(), 128 + libc::SIGTERM as u8, "it had to be told");
 }

@@ -273,7 +273,7 @@ fn only_is_this_program_and_no_other() {
         command.args(["-c", "exec \"$0\" exit 9", text(&program("probe"))]).only(only);
         command.grants([Grant::Base, Grant::Execute(program("probe"))]);
         let process = command.spawn().expect("spawn");
-        end(&process).code()
+        end(&process).exit_code()
     };
     assert_eq!(run(false), 9);
     assert_eq!(run(true), 126, "found, and not runnable");
@@ -293,7 +293,7 @@ fn executing_is_a_right_of_its_own() {
         command.args(["-c", "exec \"$0\" exit 9", text(&program("probe"))]);
         command.grants([Grant::Base, grant(program("probe"))]);
         let process = command.spawn().expect("spawn");
-        end(&process).code()
+        end(&process).exit_code()
     };
     assert_eq!([run(Grant::Execute), run(Grant::Read), run(Grant::Write)], [9, 126, 126]);
 }

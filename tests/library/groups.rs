@@ -36,7 +36,7 @@ fn a_group_can_be_made_and_joined() {
     let second = probe(&["sleep"]).process_group(leader.id() as i32).spawn().expect("spawn");
     // SAFETY: a group that only our children are in.
     assert_eq!(unsafe { libc::kill(-(leader.id() as i32), libc::SIGTERM) }, 0);
-    assert_eq!([end(&leader).code(), end(&second).code()], [128 + libc::SIGTERM as u8; 2]);
+    assert_eq!([end(&leader).exit_code(), end(&second).exit_code()], [128 + libc::SIGTERM as u8; 2]);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_terminal_can_be_the_controlling_one() {
 #[test]
 fn what_is_no_terminal_is_refused() {
     let null = File::open("/dev/null").expect("/dev/null");
-    let error = probe(&[]).controlling_terminal(null.into()).spawn().expect_err("it is no terminal");
+    let error = probe(&[]).controlling_terminal(null).spawn().expect_err("it is no terminal");
     let told = (error.part(), error.fault(), error.errno());
     assert_eq!(told, ("controlling terminal", Fault::Caller, Some(libc::ENOTTY)));
     let (_near, far) = terminal();
@@ -105,7 +105,7 @@ fn it_is_born_in_the_cgroup_asked_for() {
     }
     let mut command = probe(&["sleep"]);
     let directory = File::open(&path).expect("it was made");
-    let process = command.cgroup(directory.into()).kill_on_drop(true).spawn();
+    let process = command.cgroup(directory).kill_on_drop(true).spawn();
     let inside = process
         .as_ref()
         .ok()
@@ -126,6 +126,6 @@ fn it_is_born_in_the_cgroup_asked_for() {
 #[test]
 fn what_is_no_cgroup_is_refused() {
     let folder = File::open("/").expect("the root");
-    let error = probe(&[]).cgroup(folder.into()).spawn().expect_err("it is no cgroup");
+    let error = probe(&[]).cgroup(folder).spawn().expect_err("it is no cgroup");
     assert_eq!((error.part(), error.exit_code()), ("process", 125), "{error}");
 }

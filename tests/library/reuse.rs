@@ -74,7 +74,7 @@ fn many_live_at_once() {
     assert!(all.iter().all(|process| process.try_wait().expect("wait").is_none()));
     for mut process in all {
         drop(process.stdin.take());
-        assert_eq!(end(&process).code(), 0);
+        assert_eq!(end(&process).exit_code(), 0);
     }
 }
 

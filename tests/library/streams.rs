@@ -148,7 +148,7 @@ fn output_gives_its_pipes_to_that_one_child_only() {
     assert_eq!(command.output().expect("spawn").stdout, b"word\n");
     let process = command.spawn().expect("spawn");
     assert!(process.stdout.is_none() && process.stderr.is_none(), "a stream that was not set is closed");
-    assert_eq!(end(&process).code(), 1, "there is nowhere to write to");
+    assert_eq!(end(&process).exit_code(), 1, "there is nowhere to write to");
     assert_eq!(command.output().expect("spawn").stdout, b"word\n");
 }
 

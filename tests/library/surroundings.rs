@@ -95,7 +95,7 @@ fn a_directory_given_open_is_meant_wherever_it_is_moved() {
     let (here, there) = (scratch.at("here"), scratch.at("there"));
     std::fs::create_dir(&here).expect("our own folder");
     let mut command = probe(&[]);
-    command.current_dir_fd(File::open(&here).expect("a directory").into());
+    command.current_dir_fd(File::open(&here).expect("a directory"));
     std::fs::rename(&here, &there).expect("our own folder");
     std::fs::create_dir(&here).expect("our own folder");
     let real = std::fs::canonicalize(&there).expect("it is there");
@@ -103,7 +103,7 @@ fn a_directory_given_open_is_meant_wherever_it_is_moved() {
 
     let file = scratch.file("file", "");
     let error = probe(&[])
-        .current_dir_fd(File::open(file).expect("a file").into())
+        .current_dir_fd(File::open(file).expect("a file"))
         .spawn()
         .expect_err("a file is no directory");
     assert_eq!((error.fault(), error.errno()), (Fault::Caller, Some(libc::ENOTDIR)), "{error}");

@@ -73,7 +73,7 @@ fn processors_are_not_widened_from_inside() {
 
 #[test]
 fn a_timeout_ends_the_program_and_says_so() {
-    for time in ["50ms", "0.05s", "0.05", "0"] {
+    for time in ["50ms", "0.05s", "0.05"] {
         let (code, out, errors) =
             ran(&["--timeout", time, "--", "sh", "-c", "trap '' TERM INT; exec sleep 25"]);
         assert_eq!((code, out.as_str(), errors.lines().count()), (Some(137), "", 1), "{errors}");

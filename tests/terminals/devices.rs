@@ -55,3 +55,33 @@ fn show_tells_of_the_terminal() {
     outer.code(0);
     outer.end();
 }
+
+/// With standard input from elsewhere the program has a session of its own, which nothing stops from reading a terminal: so it
+/// holds the terminal only to write.
+#[test]
+fn what_is_typed_is_not_read_through_an_output() {
+    if !have("what_is_typed_is_not_read_through_an_output", &["bash", "python3"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let attempt = "import os\n\
+                   for file in [1, 2]:\n    \
+                       try: os.read(file, 1); print('st'+'olen')\n    \
+                       except OSError as error: print('err'+'or', error.errno)\n\
+                   print('do'+'ne')\n";
+    let command = python(&scratch, attempt);
+    let mut outer = Terminal::bash();
+    for from in [format!("{command} < /dev/null"), format!("echo data | {command}")] {
+        outer.line(&from);
+        // EBADF: open, and not for reading.
+        outer.expect("error 9\r\nerror 9\r\ndone\r\n");
+        outer.code(0);
+    }
+    outer.line("\"$BEGET\" show --base -- true < /dev/null");
+    outer.expect("the terminal, only to write");
+    outer.expect("STAYS OPEN");
+    outer.expect("the terminal: what is drawn on it, and its settings");
+    outer.code(0);
+    assert!(!outer.transcript().contains("stolen"), "{}", outer.transcript());
+    outer.end();
+}

@@ -83,7 +83,7 @@ pub struct Resource {
 /// likewise; everything else as much as the caller's hard limit.
 ///
 /// # Errors
-/// A limit above the caller's hard limit, or zero where that makes no sense.
+/// A limit above the caller's hard limit.
 pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<Resource>, Error> {
     let mut all = Vec::with_capacity(RESOURCES.len());
     for number in 0..RESOURCES.len() as u32 {
@@ -133,7 +133,10 @@ pub fn processors(limit: &Limit, count: u32) -> Result<Vec<u8>, Error> {
         left -= 1;
     }
     if count == 0 || left > 0 {
-        return Err(Error::limit(limit, Reason::Senseless("not as many processors as this process may use")));
+        return Err(Error::limit(
+            limit,
+            Reason::Senseless("there are not so many that this process may use, or it is none"),
+        ));
     }
     Ok(mask)
 }

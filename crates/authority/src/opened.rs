@@ -76,13 +76,19 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// A file that somebody opened already, such as the program itself.
+    /// A file that somebody opened already.
     ///
     /// # Errors
     /// Those of `fstat`.
     pub fn adopt(file: OwnedFd, rights: Rights, path: &Path) -> rustix::io::Result<Opened> {
         let status = rustix::fs::fstat(&file)?;
-        Ok(Opened { program: true, ..Opened::of(file, rights, path, &status) })
+        Ok(Opened::of(file, rights, path, &status))
+    }
+
+    /// The same file, as one that the program cannot start without: it may be executed even where no other may.
+    #[must_use]
+    pub fn needed(self) -> Opened {
+        Opened { program: true, ..self }
     }
 
     /// The same file, to execute as well.

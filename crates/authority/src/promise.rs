@@ -69,13 +69,13 @@ promises! {
         "needs seccomp filters (Linux 3.17, CONFIG_SECCOMP_FILTER)";
     /// No key of the user or the login session is reached.
     Keys = "keys", "no key of the user or the login session is reached",
-        "needs a session keyring of its own or a seccomp filter";
+        "needs a seccomp filter";
     /// The memory of all its processes together is limited.
     Memory = "memory", "the memory of all its processes together is limited",
-        "needs a delegated cgroup, which this version does not use; given up, each process is limited for itself";
+        "needs a delegated cgroup, which this version does not use; given up, it limits each process for itself";
     /// The number of its processes is limited.
     Processes = "processes", "the number of its processes is limited",
-        "needs a delegated cgroup, which this version does not use; given up, all processes of this user are counted";
+        "needs a delegated cgroup, which this version does not use; given up, it counts all processes of this user";
     /// Its processors are limited.
     Processors = "cpus", "its processors are limited",
         "needs a seccomp filter";
@@ -140,7 +140,9 @@ impl Circumstances {
             Promise::TcpPorts if !self.ports => return None,
             Promise::TcpPorts => landlock(4, "Landlock rules on ports"),
             Promise::Calls => filter("seccomp filter"),
-            Promise::Keys if self.keyring => Some("an empty session keyring, and the seccomp filter"),
+            Promise::Keys if self.keyring => {
+                filter("seccomp filter: no key calls, and an empty session keyring")
+            }
             Promise::Keys => filter("seccomp filter: no key calls"),
             Promise::Memory if !self.memory => return None,
             Promise::Processes if !self.processes => return None,

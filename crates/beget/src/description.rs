@@ -12,6 +12,10 @@ pub struct Slot {
     pub number: i32,
     /// Its name.
     pub name: String,
+    /// It is a terminal.
+    pub terminal: bool,
+    /// It is open for reading. A terminal that is read from another session than its own gives what is typed there.
+    pub readable: bool,
     /// It is a Unix datagram socket, through which every socket that has a path can be reached.
     pub reaches_sockets: bool,
 }
@@ -80,8 +84,11 @@ impl Description {
             "metadata: stat, chmod, utimes and the existence of this user's own files, by path",
             "information: numbers and existence of other processes, the machine's name, load and clocks",
         ];
-        if self.foreground {
-            open.push("the terminal: its settings can be changed (fake input is refused)");
+        if self.slots.iter().any(|slot| slot.terminal) {
+            open.push("the terminal: what is drawn on it, and its settings (fake input is refused)");
+        }
+        if self.session && self.slots.iter().any(|slot| slot.terminal && slot.readable) {
+            open.push("the terminal: what is typed there can be read, through a descriptor open for reading");
         }
         if self.files.iter().any(|file| {
             file.path.starts_with("/proc") || std::path::Path::new("/proc").starts_with(&file.path)

@@ -67,9 +67,15 @@ impl Ended {
         Some(Ended { status: ExitStatus::from_raw(raw), usage: Some(usage.into()) })
     }
 
+    /// Whether it ended by itself, with code 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+
     /// The exit code that a shell would give: the program's own, or 128 and the signal's number.
     #[must_use]
-    pub fn code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match (self.status.code(), self.status.signal()) {
             (Some(code), _) => code as u8,
             (None, signal) => 128u8.wrapping_add(signal.unwrap_or(0) as u8),

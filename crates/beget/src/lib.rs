@@ -50,3 +50,8 @@ pub use error::{Error, Fault, Result};
 pub use process::{Output, Process};
 pub use refusals::{Refusal, Refusals};
 pub use stdio::Stdio;
+
+/// The examples of the README are run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

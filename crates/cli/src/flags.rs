@@ -65,7 +65,7 @@ fn text(value: &OsStr) -> Result<&str, String> {
 }
 
 fn number<T: std::str::FromStr>(value: &OsStr) -> Result<T, String> {
-    text(value)?.parse().map_err(|_| format!("{} is no whole number in range", value.display()))
+    text(value)?.parse().map_err(|_| format!("{} is no whole number, or out of range", value.display()))
 }
 
 fn grant(options: &mut Options, grant: Grant) -> Result<(), String> {
@@ -86,7 +86,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "write",
         "PATH",
         Group::Grants,
-        "read, write, create, remove, rename and truncate there; no devices",
+        "read, write, create, remove, rename and truncate there; no devices. Root without\ncapabilities writes only what the file modes give it",
         |options, value| grant(options, Grant::Write(PathBuf::from(value))),
     ),
     flag("exec", "PATH", Group::Grants, "read and execute", |options, value| {
@@ -103,7 +103,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "fd",
         "NAME=N|NAME=PATH[:rw]",
         Group::Grants,
-        "an open descriptor of the caller, or PATH opened, in the next free slot from 3;\nnames by the LISTEN_FDS and LISTEN_FDNAMES convention",
+        "an open descriptor of the caller, or PATH opened for reading (:rw to write too),\nin the next free slot from 3; names by the LISTEN_FDS and LISTEN_FDNAMES convention",
         fd,
     ),
     flag(
@@ -140,7 +140,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "memory",
         "SIZE",
         Group::Limits,
-        "memory of all its processes together, such as 512M",
+        "memory of all its processes together, such as 512M: needs a cgroup, which this\nversion does not use; with --degrade memory each process is limited for itself",
         |options, value| {
             options.limits.push(Limit::Memory(units::size(text(&value)?)?));
             Ok(())
@@ -150,10 +150,16 @@ pub(crate) const FLAGS: &[Flag] = &[
         options.limits.push(Limit::Processors(number(&value)?));
         Ok(())
     }),
-    flag("processes", "N", Group::Limits, "processes and threads at once", |options, value| {
-        options.limits.push(Limit::Processes(number(&value)?));
-        Ok(())
-    }),
+    flag(
+        "processes",
+        "N",
+        Group::Limits,
+        "processes and threads at once: needs a cgroup, which this version does not use;\nwith --degrade processes all processes of this user are counted",
+        |options, value| {
+            options.limits.push(Limit::Processes(number(&value)?));
+            Ok(())
+        },
+    ),
     flag(
         "open-files",
         "N",
@@ -170,7 +176,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::Limits,
         "end the whole tree after this time, such as 90s, 5m or 1.5h",
         |options, value| {
-            options.timeout = Some(units::duration(text(&value)?)?);
+            let time = units::duration(text(&value)?)?;
+            if time.is_zero() {
+                return Err("wants more than no time".into());
+            }
+            options.timeout = Some(time);
             Ok(())
         },
     ),
@@ -178,7 +188,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "cwd",
         "PATH",
         Group::How,
-        "start there instead of in /; being there grants nothing",
+        "start there instead of in /, where relative arguments are looked for; being there\ngrants nothing",
         |options, value| {
             options.directory = Some(PathBuf::from(value));
             Ok(())

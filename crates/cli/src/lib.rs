@@ -58,12 +58,16 @@ fn prepare() -> Result<(), (String, u8)> {
 /// Writes a message in one line, whatever the names in it hold: a line's end or a terminal's command in one of them is shown, not
 /// obeyed. A message that cannot be written is lost; the exit code is not.
 fn say(message: &str) {
-    let mut line = String::from("beget: ");
-    for letter in message.chars() {
+    let _ = std::io::stderr().write_all(format!("beget: {}\n", plain(message)).as_bytes());
+}
+
+/// The text with control characters written out.
+fn plain(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
         if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
     }
-    line.push('\n');
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    line
 }
 
 /// Writes what was asked for. A reader that left early, such as `head`, is no failure.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use beget::{Command, DEFAULT_PATH, Grant, Limit, Promise, Stdio, Support};
 use rustix::fs::{Mode, OFlags};
 
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 
 /// Where a granted descriptor comes from.
 #[derive(Debug)]
@@ -56,11 +56,21 @@ impl Options {
     pub(crate) fn command(
         &mut self,
         program: &OsString,
-        terminal: Option<&Terminal>,
+        terminal: Option<&mut Terminal>,
     ) -> Result<Command, String> {
         let mut command = Command::new(program);
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        if terminal.is_none() {
+            // A session of its own may read any terminal that it holds open, and nothing stops it as a job would be stopped.
+            if let Some(output) = terminal::to_write_only(1) {
+                command.stdout(output);
+            }
+            if let Some(error) = terminal::to_write_only(2) {
+                command.stderr(error);
+            }
+        }
         if let Some(terminal) = terminal {
-            command.process_group(0).foreground(terminal.foreground);
+            command.process_group(0).foreground(terminal.lend_at_birth());
             if self.grants.contains(&Grant::Base) {
                 command.grant(Grant::Terminal);
             }
@@ -72,9 +82,8 @@ impl Options {
             .grants(self.grants.iter().cloned())
             .only(self.only)
             .support(self.support)
-            .stdin(Stdio::inherit())
-            .stdout(Stdio::inherit())
-            .stderr(Stdio::inherit());
+            .die_with_thread(true)
+            .tell_refusals(true);
         for limit in &self.limits {
             command.limit(*limit);
         }

@@ -18,7 +18,7 @@ pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, 
     let mut options = Options::new();
     let mut parser = lexopt::Parser::from_args(arguments);
     loop {
-        let name = match parser.next().map_err(|error| error.to_string())? {
+        let name = match parser.next().map_err(no_value)? {
             None => break,
             Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Parsed::Help),
             Some(Arg::Long(name)) => name.to_owned(),
@@ -47,6 +47,14 @@ pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, 
         return Err("program: no name was given; usage: beget run [FLAGS] -- PROGRAM [ARG...]".into());
     }
     Ok(Parsed::Options(Box::new(options)))
+}
+
+/// What the splitter says of a flag that was given a value and takes none.
+fn no_value(error: lexopt::Error) -> String {
+    match error {
+        lexopt::Error::UnexpectedValue { option, .. } => format!("flag {option}: takes no value"),
+        other => other.to_string(),
+    }
 }
 
 /// `; did you mean --X?` for the flag that differs least, if it differs little.

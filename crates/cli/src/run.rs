@@ -27,11 +27,7 @@ fn own_failure(message: impl ToString) -> Failure {
 pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     let program = options.program.take().unwrap_or_default();
     let mut terminal = Terminal::find();
-    let mut command = options.command(&program, terminal.as_ref()).map_err(own_failure)?;
-    if let Some(terminal) = &mut terminal {
-        command.foreground(terminal.lend_at_birth());
-    }
-    command.die_with_thread(true).tell_refusals(true);
+    let mut command = options.command(&program, terminal.as_mut()).map_err(own_failure)?;
     if options.grants.contains(&beget::Grant::Spawn) && !Tree::can_be_listed() {
         let why = "/proc cannot be read here, so what the program leaves behind could not be ended";
         return Err(own_failure(format!("grant --spawn: {why}")));
@@ -62,7 +58,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     }
     let ended = ended?;
     watch.report(&ended, &options, started.elapsed());
-    Ok(ended.code())
+    Ok(ended.exit_code())
 }
 
 /// Everything that can happen while the program runs.
@@ -200,6 +196,9 @@ impl Watch {
             say(&format!("limit --timeout: the program was ended after {:.3} s", time.as_secs_f64()));
         }
         if !ended.status.success() {
+            if ended.exit_code() == 127 && !options.grants.contains(&beget::Grant::Base) {
+                say("the program ended with 127: without --base it finds no libraries of the system");
+            }
             for (refusal, times) in &self.refused {
                 let times = if *times == 1 { String::new() } else { format!(" {times} times") };
                 say(&format!(

@@ -12,8 +12,8 @@ use crate::{FAILED, units};
 /// Prints it.
 pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
     let program = options.program.take().unwrap_or_else(|| "/bin/true".into());
-    let terminal = Terminal::find();
-    let mut command = options.command(&program, terminal.as_ref()).map_err(|message| (message, FAILED))?;
+    let mut terminal = Terminal::find();
+    let mut command = options.command(&program, terminal.as_mut()).map_err(|message| (message, FAILED))?;
     let description = command.describe().map_err(|error| (error.to_string(), error.exit_code()))?;
     let text = if options.json {
         format!("{:#}\n", as_json(&description, &options))
@@ -41,8 +41,9 @@ struct Table {
 }
 
 impl Table {
-    fn row(&mut self, a: impl Into<String>, b: impl Into<String>, c: impl Into<String>) {
-        self.rows.push([a.into(), b.into(), c.into()]);
+    /// What names hold is shown, not obeyed: a line's end in one must not make a line of the table.
+    fn row(&mut self, a: impl AsRef<str>, b: impl AsRef<str>, c: impl AsRef<str>) {
+        self.rows.push([crate::plain(a.as_ref()), crate::plain(b.as_ref()), crate::plain(c.as_ref())]);
     }
 
     fn end_section(&mut self, title: &str) {
@@ -90,7 +91,12 @@ fn as_table(description: &Description, options: &Options) -> String {
     table.end_section("PROGRAM");
 
     for slot in &description.slots {
-        table.row(slot.number.to_string(), &slot.name, "");
+        let kind = match (slot.terminal, slot.readable) {
+            (true, true) => "the terminal",
+            (true, false) => "the terminal, only to write",
+            _ => "",
+        };
+        table.row(slot.number.to_string(), &slot.name, kind);
     }
     table.end_section("DESCRIPTORS  every other number is closed");
     for variable in &description.environment {

@@ -1,7 +1,9 @@
 //! Job control: the program's group in the foreground, stopped and continued together with us, everything put back at the end.
 
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, getpgrp};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
@@ -19,6 +21,15 @@ pub(crate) struct Terminal {
     at_once: bool,
     /// We gave it to the program, and did not take it back.
     lent: bool,
+}
+
+/// The terminal at the stream of this number, opened anew only to write; `None` where that is no terminal, or cannot be had so.
+pub(crate) fn to_write_only(stream: u32) -> Option<OwnedFd> {
+    let is_terminal =
+        if stream == 1 { std::io::stdout().is_terminal() } else { std::io::stderr().is_terminal() };
+    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{stream}");
+    is_terminal.then(|| rustix::fs::open(path, flags, Mode::empty()).ok()).flatten()
 }
 
 impl Terminal {

@@ -71,6 +71,7 @@ pub struct Plan<'a> {
     descriptors: usize,
     filter_words: usize,
     pointer_words: usize,
+    engine: Engine,
 }
 
 /// The little-endian word at `at`, which is the machine's own order on every machine supported.
@@ -103,7 +104,7 @@ impl<'a> Plan<'a> {
         if data.last().is_some_and(|byte| *byte != 0) {
             return Err(Refusal::Header);
         }
-        let mut plan = Plan { records, data, descriptors, filter_words: 0, pointer_words: 0 };
+        let mut plan = Plan { records, data, descriptors, filter_words: 0, pointer_words: 0, engine };
         let mut ended = false;
         for index in 0..count {
             let number = index as u32;
@@ -186,6 +187,12 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn count(&self) -> usize {
         self.records.len() / RECORD
+    }
+
+    /// The engine that it was checked for.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// How many descriptors must come with it.

@@ -15,6 +15,7 @@ use beget_sys::{Errno, wait};
 
 use crate::encoding::Plan;
 use crate::interpreter::{self, Fault};
+use crate::op::Engine;
 
 /// The child's stack. The interpreter's deepest path, unoptimised, uses less than a quarter of this (a test measures it).
 const STACK: usize = 32 << 10;
@@ -84,7 +85,7 @@ struct Errand<'a> {
 /// Runs in the child.
 extern "C" fn carry_out(errand: *mut ()) -> ! {
     // SAFETY: the creator waits in `clone3` with the errand alive and untouched; the slices in it are this child's alone. The
-    // process is a newborn, and the plan was checked for this engine by `spawn`'s contract.
+    // process is a newborn, and `spawn` saw that the plan was checked for this engine.
     unsafe {
         let errand = &mut *errand.cast::<Errand<'_>>();
         let fault = interpreter::run(&errand.plan, &mut *errand.descriptors, &mut *errand.scratch);
@@ -101,13 +102,14 @@ extern "C" fn carry_out(errand: *mut ()) -> ! {
 ///
 /// # Errors
 /// [`Failure::Birth`] when no process could be made (`EAGAIN`, `ENOMEM`, `EMFILE`, or those of the cgroup); [`Failure::Op`]
-/// with the operation and its errno; `EINVAL` when the descriptors are fewer than the plan needs.
+/// with the operation and its errno; `EINVAL` when the plan was checked for another engine, or the descriptors are fewer than it
+/// needs.
 pub fn spawn(
     plan: &Plan<'_>,
     descriptors: &[BorrowedFd<'_>],
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Child, Failure> {
-    if descriptors.len() < plan.descriptors() {
+    if plan.engine() != Engine::Vfork || descriptors.len() < plan.descriptors() {
         return Err(Failure::Birth(Errno::EINVAL));
     }
     let mut numbers: Box<[i32]> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();

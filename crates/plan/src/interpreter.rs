@@ -4,10 +4,11 @@
 //! creator's memory is its own; all it writes to is its stack and the scratch it was lent. The link of the blob proves the
 //! first three.
 
+use beget_sys::seccomp::code::OWN_NUMBER;
 use beget_sys::{Errno, Result, descriptor, landlock, process, seccomp, signal};
 
 use crate::encoding::{LISTEN_WORDS, Plan};
-use crate::op::{OWN_NUMBER, Op, Span};
+use crate::op::{Op, Span};
 
 /// Which operation failed, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -104,9 +104,6 @@ macro_rules! operations {
         }
 
         impl Op {
-            /// The highest code in use.
-            pub const LAST: u32 = { let mut last = 0; $(if $code > last { last = $code; })* last };
-
             /// Its code and words.
             pub(crate) fn encode(self) -> (u32, [u32; 7]) {
                 let mut words = Words::default();
@@ -215,7 +212,7 @@ operations! {
     20 Landlock { /// The ruleset.
         slot: i32 } any;
     /// Puts a seccomp filter on it, for ever.
-    21 Filter { /// Instructions of eight bytes. One whose code has [`OWN_NUMBER`] is given the newborn's number.
+    21 Filter { /// Instructions of eight bytes. One whose code has [`OWN_NUMBER`](beget_sys::seccomp::code::OWN_NUMBER) is given the newborn's number.
         instructions: Span } any;
     /// The same with a listener, which is sent over the socket in a slot; when the kernel refuses a second listener, the other
     /// filter goes on instead and nothing is sent.
@@ -242,6 +239,3 @@ operations! {
         environment: Span, /// 1 to add `LISTEN_PID` with the newborn's number.
         listening: u32 } any;
 }
-
-/// In an instruction's code: the operand is to be multiplied by the newborn's process number.
-pub const OWN_NUMBER: u16 = 0x8000;

@@ -127,7 +127,10 @@ fn the_stack_it_uses_is_less_than_a_quarter_of_what_the_engine_gives() {
     draft.push(Op::Limit { resource: 4, soft: 0, hard: 0 });
     draft.push(Op::DropCapabilities {});
     draft.push(Op::NoNewPrivileges {});
-    let own = beget_sys::seccomp::Instruction { code: 0x06 | beget_plan::op::OWN_NUMBER, ..support::ALLOW };
+    let own = beget_sys::seccomp::Instruction {
+        code: 0x06 | beget_sys::seccomp::code::OWN_NUMBER,
+        ..support::ALLOW
+    };
     let instructions = draft.filter(&[support::ALLOW, own]);
     draft.push(Op::Filter { instructions });
     // No such descriptor: everything but the exec itself is done.

@@ -33,7 +33,7 @@ impl Guarded {
 
     /// The usable bytes, above the guard.
     pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: these pages are mapped for reading and writing, zeroed by the kernel, and owned by `self`.
+        // SAFETY: these pages are mapped for reading and writing, initialised by the kernel, and owned by `self`.
         unsafe { core::slice::from_raw_parts_mut(self.base.as_ptr().add(PAGE), self.length - PAGE) }
     }
 

@@ -32,14 +32,14 @@ pub mod code {
     pub const JUMP: u16 = 0x05;
     /// Compare for equality.
     pub const JUMP_EQUAL: u16 = 0x15;
-    /// Compare for greater.
-    pub const JUMP_GREATER: u16 = 0x25;
     /// Compare for greater or equal.
     pub const JUMP_AT_LEAST: u16 = 0x35;
     /// Test for a common bit.
     pub const JUMP_BITS: u16 = 0x45;
     /// Give the verdict.
     pub const RETURN: u16 = 0x06;
+    /// Not the kernel's, and gone before it sees the instruction: the operand is to be multiplied by the newborn's process number.
+    pub const OWN_NUMBER: u16 = 0x8000;
 }
 
 /// What a filter can answer.

@@ -52,8 +52,6 @@ pub mod option {
     pub const STOPPED: u32 = 2;
     /// Ends.
     pub const EXITED: u32 = 4;
-    /// Continuations.
-    pub const CONTINUED: u32 = 8;
     /// Leave the status to be taken again.
     pub const NO_WAIT: u32 = 0x0100_0000;
     /// Children of any kind, also those without SIGCHLD as their exit signal.

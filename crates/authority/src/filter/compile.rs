@@ -35,8 +35,6 @@ pub(super) enum Rule {
     Clauses(Vec<(Vec<Condition>, u32)>),
 }
 
-/// In an instruction's code, as `beget-plan` reads it: multiply the operand by the newborn's number.
-const OWN_NUMBER: u16 = 0x8000;
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
@@ -136,7 +134,7 @@ impl<'r> Backwards<'r> {
         for value in values {
             let (code, k) = match *value {
                 Value::Constant(k) => (code::JUMP_EQUAL, k),
-                Value::OwnNumber(times) => (code::JUMP_EQUAL | OWN_NUMBER, times as u32),
+                Value::OwnNumber(times) => (code::JUMP_EQUAL | code::OWN_NUMBER, times as u32),
             };
             fails = self.branch(code, k, holds, fails);
         }

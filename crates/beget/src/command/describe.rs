@@ -1,6 +1,7 @@
 //! What the child of a command would hold.
 
-use std::os::fd::BorrowedFd;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use beget_authority::Grant;
 use beget_authority::limit::RESOURCES;
@@ -8,15 +9,30 @@ use beget_plan::{Engine, Plan};
 use rustix::net::{AddressFamily, SocketType};
 
 use super::prepare::Prepared;
+use super::slots::Source;
 use super::{Command, Group};
 use crate::description::{self, Description};
 
 fn show_slot(slot: &super::slots::Slot, file: Option<BorrowedFd<'_>>) -> description::Slot {
+    use rustix::fs::{OFlags, fcntl_getfl};
     use rustix::net::sockopt::{socket_domain, socket_type};
-    let reaches_sockets = file.is_some_and(|file| {
-        socket_domain(file) == Ok(AddressFamily::UNIX) && socket_type(file) == Ok(SocketType::DGRAM)
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let file = file.or(match slot.source {
+        Source::Inherited(0) => Some(stdin.as_fd()),
+        Source::Inherited(1) => Some(stdout.as_fd()),
+        Source::Inherited(_) => Some(stderr.as_fd()),
+        _ => None,
     });
-    description::Slot { number: slot.number, name: slot.name.clone(), reaches_sockets }
+    let is = |what: fn(BorrowedFd<'_>) -> bool| file.is_some_and(what);
+    description::Slot {
+        number: slot.number,
+        name: slot.name.clone(),
+        terminal: is(|file| file.is_terminal()),
+        readable: is(|file| fcntl_getfl(file).is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::WRONLY)),
+        reaches_sockets: is(|file| {
+            socket_domain(file) == Ok(AddressFamily::UNIX) && socket_type(file) == Ok(SocketType::DGRAM)
+        }),
+    }
 }
 
 /// What the child would hold.

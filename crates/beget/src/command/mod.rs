@@ -8,6 +8,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,8 +46,7 @@ enum Group {
 /// where the caller has the right to drop them. Processor time (niceness, affinity, cgroup, `oom_score_adj`), huge pages
 /// (`PR_SET_THP_DISABLE`) and the secure bits of capabilities are the caller's.
 ///
-/// What is built is kept: the second spawn of the same command opens nothing anew. Paths are opened at the first spawn.
-#[derive(Debug)]
+/// A relative program path or directory is the caller's, wherever the child starts. What is built is kept: the second spawn of the same command opens nothing anew. Paths are opened at the first spawn.
 pub struct Command {
     program: OsString,
     arg0: Option<OsString>,
@@ -74,6 +74,20 @@ pub struct Command {
     prepared: Option<Arc<Prepared>>,
     /// The same for [`Command::output`], which gives pipes to that one child.
     prepared_to_collect: Option<Arc<Prepared>>,
+}
+
+/// Names only: the values of variables are often secrets, and what is printed for debugging is often kept.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("variables", &self.environment.keys().collect::<Vec<_>>())
+            .field("grants", &self.grants)
+            .field("limits", &self.limits)
+            .field("degraded", &self.degraded)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -154,10 +168,10 @@ impl Command {
         /// The working directory, instead of `/`. Being there grants nothing.
         current_dir(this, path: impl AsRef<Path>) { this.directory = Directory::Path(path.as_ref().to_owned()); }
         /// The same, by a directory that is open already.
-        current_dir_fd(this, directory: OwnedFd) { this.directory = Directory::Opened(directory); }
+        current_dir_fd(this, directory: impl Into<OwnedFd>) { this.directory = Directory::Opened(directory.into()); }
         /// Gives standard input; without this it is closed.
         stdin(this, stream: impl Into<Stdio>) { this.streams[0] = Some(stream.into().0); }
-        /// Gives standard output; without this it is closed.
+        /// Gives standard output; without this it is closed, and a program that writes there fails.
         stdout(this, stream: impl Into<Stdio>) { this.streams[1] = Some(stream.into().0); }
         /// Gives standard error; without this it is closed.
         stderr(this, stream: impl Into<Stdio>) { this.streams[2] = Some(stream.into().0); }
@@ -182,7 +196,7 @@ impl Command {
         /// Whether it gets a session of its own, as it does by default; else it stays in the caller's session and group.
         session(this, own: bool) { this.group = if own { Group::Session } else { Group::Caller }; }
         /// Makes a terminal the controlling one of its session. Give it as a stream too if the program is to use it.
-        controlling_terminal(this, terminal: OwnedFd) { this.terminal = Some(terminal); }
+        controlling_terminal(this, terminal: impl Into<OwnedFd>) { this.terminal = Some(terminal.into()); }
         /// Makes its process group the foreground one of the terminal that is its standard input, before it runs.
         foreground(this, foreground: bool) { this.foreground = foreground; }
         /// The file mode creation mask, instead of `022`.
@@ -190,7 +204,7 @@ impl Command {
         /// The signals it starts with blocked, instead of none.
         signal_mask(this, mask: SignalSet) { this.mask = mask; }
         /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7).
-        cgroup(this, directory: OwnedFd) { this.cgroup = Some(directory); }
+        cgroup(this, directory: impl Into<OwnedFd>) { this.cgroup = Some(directory.into()); }
         /// Kills it when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`): of use to a program whose main thread spawns and
         /// stays, and to no other.
         die_with_thread(this, die: bool) { this.die_with_thread = die; }
@@ -224,7 +238,8 @@ impl Command {
         self.spawn()?.wait()
     }
 
-    /// Starts it with pipes at the standard output and error that were not set, and collects what it writes.
+    /// Starts it with pipes at the standard output and error that were not set, and collects what it writes. Standard input that was
+    /// not set stays closed.
     ///
     /// # Errors
     /// Those of [`spawn`](Command::spawn) and [`Process::wait_with_output`].

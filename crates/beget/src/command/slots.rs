@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use beget_plan::encoding::MOST_DESCRIPTORS;
 use beget_sys::process;
 
 use super::Command;
@@ -110,13 +111,17 @@ impl Slots {
     /// A number must be one that this process could have open, with room above for the plan's own moves.
     fn check_numbers(&self) -> Result<()> {
         let limit = process::limit(beget_authority::limit::OPEN_FILES).map_or(1024, |bounds| bounds.soft);
+        let count = self.all.len();
+        if count > MOST_DESCRIPTORS {
+            return Err(Error::new("slots", format!("more than {MOST_DESCRIPTORS}"), Fault::Caller));
+        }
         for slot in &self.all {
             let part = || format!("slot {}", slot.name);
             if slot.number < 0 {
                 return Err(Error::new(part(), "a slot's number is not negative", Fault::Caller));
             }
-            if slot.number as u64 + self.all.len() as u64 >= limit {
-                let words = format!("beyond the limit of {limit} open files");
+            if slot.number as u64 + count as u64 >= limit {
+                let words = format!("beyond the limit of {limit} open files, with the {count} moves to make");
                 return Err(Error::new(part(), words, Fault::Caller));
             }
         }

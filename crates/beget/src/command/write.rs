@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use beget_authority::keyring::{self, Keyring};
 use beget_authority::limit::{self, RESOURCES};
 use beget_authority::{Authority, Limit};
+use beget_plan::encoding::LONGEST;
 use beget_plan::{Draft, Op};
-use beget_sys::process;
+use beget_sys::{Errno, process};
 
 use super::slots::{Slots, Source};
 use super::{Command, Group};
@@ -141,19 +142,26 @@ pub(super) fn confine(
     }
     writer.push(Op::DropCapabilities {}, "capabilities");
     writer.push(Op::NoNewPrivileges {}, "no_new_privs");
-    if let (Some(_), Some(slot)) = (&authority.ruleset, slots.helper(Source::Ruleset)) {
+    if authority.ruleset.is_some() {
+        let slot = slots.helper(Source::Ruleset).ok_or_else(|| without_slot("Landlock"))?;
         writer.push(Op::Landlock { slot }, "Landlock");
     }
     let Some(filter) = &authority.filter else { return Ok(()) };
     let refusing = writer.draft.filter(filter);
-    match (&authority.asking, slots.helper(Source::Listener)) {
-        (Some(asking), Some(socket)) => {
+    match &authority.asking {
+        Some(asking) => {
+            let socket = slots.helper(Source::Listener).ok_or_else(|| without_slot("listener"))?;
             let asking = writer.draft.filter(asking);
             writer.push(Op::FilterWithListener { asking, refusing, socket }, "seccomp filter");
         }
-        _ => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
+        None => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
     }
     Ok(())
+}
+
+/// What confines a child must not be left out because it was forgotten elsewhere.
+fn without_slot(what: &str) -> Error {
+    Error::new(what, "no slot was laid out for it", Fault::Beget)
 }
 
 pub(super) fn execute(
@@ -182,6 +190,12 @@ pub(super) fn execute(
             format!("variable {}", OsStr::from_bytes(name).display())
         };
         variables.push(c_string(variable, part)?);
+    }
+    // The kernel's own limit is lower; a plan has one so that it can be checked, and this is not a fault of the plan.
+    let size = |strings: &[CString]| strings.iter().map(|text| text.count_bytes() + 5).sum::<usize>();
+    if size(&arguments) + size(&variables) > LONGEST / 2 {
+        let part = format!("program {}", command.program.display());
+        return Err(Error::kernel(part, Errno::E2BIG, Fault::Caller));
     }
     let arguments = writer.draft.strings(arguments.iter().map(CString::as_c_str));
     let environment = writer.draft.strings(variables.iter().map(CString::as_c_str));

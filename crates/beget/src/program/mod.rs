@@ -175,7 +175,7 @@ fn unusable(part: &str, errno: Errno) -> Error {
 }
 
 fn adopt(file: OwnedFd, rights: Rights, path: &Path, part: &str) -> Result<Opened> {
-    Opened::adopt(file, rights, path).map_err(|errno| Error::io(part, errno))
+    Opened::adopt(file, rights, path).map(Opened::needed).map_err(|errno| Error::io(part, errno))
 }
 
 fn c_string(text: &OsStr, part: &str) -> Result<CString> {
