@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use beget_plan::Refusal;
+use beget_plan::Malformed;
 use beget_sys::Errno;
 
 /// Whose fault it is.
@@ -52,7 +52,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn refused_plan(refusal: Refusal) -> Error {
+    pub(crate) fn malformed_plan(refusal: Malformed) -> Error {
         Error::new("plan", refusal.to_string(), Fault::Beget)
     }
 

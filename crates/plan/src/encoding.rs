@@ -33,7 +33,7 @@ pub(crate) const LISTEN_WORDS: usize = 4;
 /// Why bytes are not a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum Malformed {
     /// The header is cut short, is not one, or says another length than there is.
     Header,
     /// This version cannot be read here.
@@ -48,20 +48,20 @@ pub enum Refusal {
     Ending,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Header => f.write_str("the plan's header does not fit it"),
-            Refusal::Version => f.write_str("the plan is of another version"),
-            Refusal::Unknown(op) => write!(f, "operation {op} of the plan means nothing"),
-            Refusal::Range(op) => write!(f, "operation {op} of the plan refers to what is not there"),
-            Refusal::Engine(op) => write!(f, "operation {op} of the plan is not for this engine"),
-            Refusal::Ending => f.write_str("the plan does not end in the one program it executes"),
+            Malformed::Header => f.write_str("the plan's header does not fit it"),
+            Malformed::Version => f.write_str("the plan is of another version"),
+            Malformed::Unknown(op) => write!(f, "operation {op} of the plan means nothing"),
+            Malformed::Range(op) => write!(f, "operation {op} of the plan refers to what is not there"),
+            Malformed::Engine(op) => write!(f, "operation {op} of the plan is not for this engine"),
+            Malformed::Ending => f.write_str("the plan does not end in the one program it executes"),
         }
     }
 }
 
-impl core::error::Error for Refusal {}
+impl core::error::Error for Malformed {}
 
 /// A checked plan, borrowed from its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -84,41 +84,41 @@ impl<'a> Plan<'a> {
     /// Checks that `bytes` are a plan that `engine` may run.
     ///
     /// # Errors
-    /// A [`Refusal`] that names the first operation at fault. It says nothing about whether the kernel will agree.
-    pub fn check(bytes: &'a [u8], engine: Engine) -> Result<Plan<'a>, Refusal> {
-        let header = |index: usize| word(bytes, index * 4).ok_or(Refusal::Header);
+    /// A [`Malformed`] that names the first operation at fault. It says nothing about whether the kernel will agree.
+    pub fn check(bytes: &'a [u8], engine: Engine) -> Result<Plan<'a>, Malformed> {
+        let header = |index: usize| word(bytes, index * 4).ok_or(Malformed::Header);
         if header(0)? != MAGIC {
-            return Err(Refusal::Header);
+            return Err(Malformed::Header);
         }
         if header(1)? != VERSION {
-            return Err(Refusal::Version);
+            return Err(Malformed::Version);
         }
         let (length, count, descriptors) = (header(2)? as usize, header(3)? as usize, header(4)? as usize);
         let reserved = [header(5)?, header(6)?, header(7)?];
         if length != bytes.len() || length > LONGEST || descriptors > MOST_DESCRIPTORS || reserved != [0; 3] {
-            return Err(Refusal::Header);
+            return Err(Malformed::Header);
         }
-        let size = count.checked_mul(RECORD).ok_or(Refusal::Header)?;
-        let body = bytes.get(HEADER..).ok_or(Refusal::Header)?;
-        let (records, data) = body.split_at_checked(size).ok_or(Refusal::Header)?;
+        let size = count.checked_mul(RECORD).ok_or(Malformed::Header)?;
+        let body = bytes.get(HEADER..).ok_or(Malformed::Header)?;
+        let (records, data) = body.split_at_checked(size).ok_or(Malformed::Header)?;
         if data.last().is_some_and(|byte| *byte != 0) {
-            return Err(Refusal::Header);
+            return Err(Malformed::Header);
         }
         let mut plan = Plan { records, data, descriptors, filter_words: 0, pointer_words: 0, engine };
         let mut ended = false;
         for index in 0..count {
             let number = index as u32;
-            let op = plan.op(index).ok_or(Refusal::Unknown(number))?;
+            let op = plan.op(index).ok_or(Malformed::Unknown(number))?;
             if !op.runs_in(engine) {
-                return Err(Refusal::Engine(number));
+                return Err(Malformed::Engine(number));
             }
             if ended {
-                return Err(Refusal::Ending);
+                return Err(Malformed::Ending);
             }
             ended = matches!(op, Op::Execute { .. });
-            plan.admit(op).ok_or(Refusal::Range(number))?;
+            plan.admit(op).ok_or(Malformed::Range(number))?;
         }
-        if ended { Ok(plan) } else { Err(Refusal::Ending) }
+        if ended { Ok(plan) } else { Err(Malformed::Ending) }
     }
 
     /// Checks what `op` refers to, and remembers how much room it needs.

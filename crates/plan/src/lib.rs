@@ -31,6 +31,6 @@ pub mod op;
 
 #[cfg(not(beget_freestanding))]
 pub use draft::Draft;
-pub use encoding::{Plan, Refusal};
+pub use encoding::{Malformed, Plan};
 pub use interpreter::Fault;
 pub use op::{Engine, Op};

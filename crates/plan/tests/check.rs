@@ -2,7 +2,7 @@
 
 mod support;
 
-use beget_plan::encoding::{HEADER, RECORD, Refusal};
+use beget_plan::encoding::{HEADER, Malformed, RECORD};
 use beget_plan::op::Span;
 use beget_plan::{Draft, Engine, Op, Plan};
 use proptest::prelude::*;
@@ -100,7 +100,7 @@ fn a_whole_plan_is_what_was_drafted() {
 fn cut_at_any_length_it_is_refused() {
     let bytes = support::everything().encode(3);
     for length in 0..bytes.len() {
-        assert_eq!(Plan::check(&bytes[..length], Engine::Vfork).err(), Some(Refusal::Header), "{length}");
+        assert_eq!(Plan::check(&bytes[..length], Engine::Vfork).err(), Some(Malformed::Header), "{length}");
         // The same with a header that tells the truth about the length.
         let mut cut = bytes[..length].to_vec();
         if let Some(place) = cut.get_mut(8..12) {
@@ -134,7 +134,7 @@ fn what_would_change_the_parent_is_refused_for_vfork_alone() {
         draft.push(op);
         support::execute(&mut draft, 3, &[c"x"], &[]);
         let bytes = draft.encode(0);
-        assert_eq!(Plan::check(&bytes, Engine::Vfork).err(), Some(Refusal::Engine(1)), "{}", op.name());
+        assert_eq!(Plan::check(&bytes, Engine::Vfork).err(), Some(Malformed::Engine(1)), "{}", op.name());
         assert!(Plan::check(&bytes, Engine::Fresh).is_ok(), "{}", op.name());
     }
 }

@@ -168,7 +168,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     write::execute(command, &program, program_slot, &environment, slots.listening > 0, &mut writer)?;
 
     let plan = writer.draft.encode(slots.all.len());
-    Plan::check(&plan, Engine::Vfork).map_err(Error::refused_plan)?;
+    Plan::check(&plan, Engine::Vfork).map_err(Error::malformed_plan)?;
     Ok(Prepared {
         plan,
         steps: writer.steps,

@@ -65,7 +65,7 @@ pub(super) fn spawn(command: &Command, prepared: &Prepared) -> Result<Process> {
     let descriptors: Option<Vec<BorrowedFd<'_>>> =
         prepared.slots.all.iter().map(|slot| find(slot.source)).collect();
     let descriptors = descriptors.ok_or_else(|| Error::new("plan", "a slot has no source", Fault::Beget))?;
-    let plan = Plan::check(&prepared.plan, Engine::Vfork).map_err(Error::refused_plan)?;
+    let plan = Plan::check(&prepared.plan, Engine::Vfork).map_err(Error::malformed_plan)?;
     let child = engine::spawn(&plan, &descriptors, command.cgroup.as_ref().map(AsFd::as_fd))
         .map_err(|failure| tell(failure, &prepared.steps))?;
 
