@@ -22,6 +22,7 @@ pub(super) fn default_policy() -> Policy {
         keep_processors: false,
         landlock: Support::detect().landlock.unwrap_or(0),
         own_group: true,
+        keep_modes: false,
         listener: false,
     }
 }

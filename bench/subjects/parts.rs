@@ -20,6 +20,7 @@ fn authority(support: Support, base: bool) -> Result<Authority, String> {
         support,
         program_slot: 3,
         own_group: true,
+        keep_modes: false,
         listener: false,
         keyring: true,
     };

@@ -165,8 +165,16 @@ fn can_fail(call: &Call, cold: bool, masks: &mut usize) -> bool {
 
 /// What a spawn does without when the kernel says no: a look at what the exec will tell again, words for `show`, and what is
 /// protected twice.
-const TOLERATED: &[u32] =
-    &[nr::FACCESSAT2, nr::FACCESSAT, nr::READLINKAT, nr::READLINK, nr::KEYCTL, nr::CAPGET, nr::PRLIMIT64];
+const TOLERATED: &[u32] = &[
+    nr::FACCESSAT2,
+    nr::FACCESSAT,
+    nr::READLINKAT,
+    nr::READLINK,
+    nr::KEYCTL,
+    nr::CAPGET,
+    nr::PRLIMIT64,
+    nr::IOCTL,
+];
 
 #[test]
 fn every_call_of_the_spawning_process_can_fail_and_leaves_nothing() {

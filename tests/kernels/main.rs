@@ -25,10 +25,18 @@ fn probe(mask: Option<u32>, words: &[&str]) -> Command {
         .support(support(mask))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if mask.is_none() {
-        command.degrade(Promise::Files);
-    }
+    give_up(&mut command, mask);
     command
+}
+
+/// What nothing keeps without Landlock: whoever may open any file writes `/proc/PID/mem`, and so does all that another may do.
+const WITHOUT_LANDLOCK: [Promise; 4] =
+    [Promise::Files, Promise::Truncation, Promise::Tracing, Promise::Signals];
+
+fn give_up(command: &mut Command, mask: Option<u32>) {
+    for promise in WITHOUT_LANDLOCK.into_iter().filter(|_| mask.is_none()) {
+        command.degrade(promise);
+    }
 }
 
 #[test]
@@ -37,9 +45,16 @@ fn without_landlock_nothing_is_started_unless_files_are_given_up() {
     assert_eq!(refused.status.code(), Some(125));
     let words = text(&refused.stderr);
     assert!(words.starts_with("beget: promise files: needs Landlock"), "{words}");
-    assert!(words.contains("--degrade files") && words.contains("5.13"), "{words}");
+    let all = "--degrade files --degrade truncation --degrade tracing --degrade signals";
+    assert!(words.contains(all) && words.contains("5.13"), "{words}");
+    // Files alone are not given up: what rests on them would be, in silence.
+    let part = run(&["run", "--as-if", "landlock=none", "--degrade", "files", "--base", "--", "true"]);
+    assert_eq!(part.status.code(), Some(125));
+    assert!(text(&part.stderr).contains("promise truncation: "), "{}", text(&part.stderr));
 
-    let degraded = run(&["run", "--as-if", "landlock=none", "--degrade", "files", "--base", "--", "true"]);
+    let words: Vec<&str> =
+        ["run", "--as-if", "landlock=none", "--base"].into_iter().chain(all.split(' ')).collect();
+    let degraded = run(&[&words, &["--", "true"][..]].concat());
     assert_eq!(degraded.status.code(), Some(0), "{}", text(&degraded.stderr));
 }
 
@@ -48,7 +63,7 @@ fn each_promise_names_a_mechanism_or_was_given_up() {
     for mask in masks() {
         let description = probe(mask, &["exit", "0"]).describe().expect("everything asked for is there");
         for line in &description.enforced {
-            let given_up = mask.is_none() && line.promise == Promise::Files;
+            let given_up = mask.is_none() && WITHOUT_LANDLOCK.contains(&line.promise);
             assert_eq!(line.by.is_none(), given_up, "{mask:?}: {line:?}");
         }
         let by = |promise| {
@@ -70,8 +85,8 @@ fn signals_with_processes_need_scopes() {
     for mask in masks() {
         let mut command = probe(mask, &["exit", "0"]);
         let outcome = command.grant(Grant::Spawn).spawn();
-        if mask.unwrap_or(0) >= 6 {
-            outcome.expect("scopes keep signals inside").wait().expect("it ends");
+        if mask.is_none_or(|abi| abi >= 6) {
+            outcome.expect("scopes keep signals inside, or they were given up").wait().expect("it ends");
         } else {
             let error = outcome.expect_err("no mechanism is left").to_string();
             assert!(
@@ -168,9 +183,7 @@ print('tried')
         let mut victim = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
         let mut command = Command::new("python3");
         command.args(["-c", ATTEMPT, &victim.id().to_string()]).grant(Grant::Base).support(support(mask));
-        if mask.is_none() {
-            command.degrade(Promise::Files);
-        }
+        give_up(&mut command, mask);
         let output = command.output().expect("python starts");
         let untouched = victim.try_wait().expect("our own child").is_none();
         victim.kill().and_then(|()| victim.wait()).expect("our own child");
@@ -200,9 +213,7 @@ except OSError as e: print('pair')
         witness.set_nonblocking(true).expect("our own socket");
         let mut command = Command::new("python3");
         command.args(["-c", ATTEMPT, &name]).grant(Grant::Base).support(support(mask));
-        if mask.is_none() {
-            command.degrade(Promise::Files);
-        }
+        give_up(&mut command, mask);
         let output = command.output().expect("python starts");
         assert_eq!(text(&output.stdout), "97\n97\npair\n", "{mask:?}: {}", text(&output.stderr));
         assert!(witness.recv(&mut [0; 8]).is_err(), "{mask:?}: a datagram came out");

@@ -85,3 +85,43 @@ fn what_is_typed_is_not_read_through_an_output() {
     assert!(!outer.transcript().contains("stolen"), "{}", outer.transcript());
     outer.end();
 }
+
+/// The kernel signals whole groups on a terminal's behalf: a program that starts no others joins none and puts none in front.
+#[test]
+fn no_other_job_is_joined_or_put_in_front() {
+    if !have("no_other_job_is_joined_or_put_in_front", &["bash", "python3"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let attempt = "import os\n\
+                   outer = os.getpgid(os.getppid())\n\
+                   for f in [lambda: os.setpgid(0, outer), lambda: os.tcsetpgrp(0, outer)]:\n    \
+                       try: f(); print('jo'+'ined')\n    \
+                       except OSError as error: print('err'+'or', error.errno)\n\
+                   print('do'+'ne')\n";
+    let mut outer = Terminal::bash();
+    outer.line(&python(&scratch, attempt));
+    outer.expect("error 1\r\nerror 1\r\ndone\r\n");
+    outer.code(0);
+    outer.end();
+}
+
+/// Output stopped by call is started by no key; a terminal taken for oneself is opened by nobody else.
+#[test]
+fn the_terminal_is_left_usable() {
+    if !have("the_terminal_is_left_usable", &["bash", "python3"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let attempt = "import fcntl, os, termios\n\
+                   try: fcntl.ioctl(0, termios.TIOCEXCL)\n\
+                   except OSError as error: print('err'+'or', error.errno, flush=True)\n\
+                   os.set_blocking(1, False)\n\
+                   termios.tcflow(0, termios.TCOOFF)\n";
+    let mut outer = Terminal::bash();
+    outer.line(&python(&scratch, attempt));
+    outer.expect("error 1\r\n");
+    outer.line("echo $((4*4))-after");
+    outer.expect("\n16-after\r\n");
+    outer.end();
+}

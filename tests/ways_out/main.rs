@@ -4,10 +4,12 @@
 //! As an ordinary user only: root's ordinary rights would open ways that are nobody's to close.
 
 use std::collections::BTreeSet;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 
-use beget::Support;
+use beget::{Command, Grant, Support};
 use beget_tests::ways_out::{Targets, Verdict};
-use beget_tests::{Need, is_root, program, skip};
+use beget_tests::{Need, Scratch, has, is_root, program, skip, text};
 
 fn judge(launcher: &[&str]) -> Vec<Verdict> {
     let launcher: Vec<String> = launcher.iter().map(ToString::to_string).collect();
@@ -64,4 +66,109 @@ fn on_older_kernels_no_way_out_is_open() {
         let mask = format!("landlock={abi}");
         assert_eq!(open(&beget_run(&["--as-if", &mask])), BTreeSet::new(), "with Landlock ABI {abi}");
     }
+}
+
+/// What a Python program says that holds `--base` and these grants.
+fn python(test: &str, script: &str, words: &[&str], prepare: impl FnOnce(&mut Command)) -> Option<String> {
+    if !has("python3") {
+        skip(test, Need::Program("python3"));
+        return None;
+    }
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).args(words).grant(Grant::Base);
+    prepare(&mut command);
+    let output = command.output().expect("python starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    Some(text(&output.stdout))
+}
+
+/// A file that runs as whoever owns it is more than metadata: another user of the machine could be waiting for it.
+#[test]
+fn no_file_is_made_to_run_as_this_user() {
+    const ATTEMPT: &str = "import os, sys
+folder, outside = sys.argv[1:]
+def attempt(f):
+    try: f()
+    except OSError as e: print(e.errno)
+attempt(lambda: os.chmod(outside, 0o4755))
+inside = folder + '/inside'
+os.close(os.open(inside, os.O_CREAT | os.O_WRONLY, 0o755))
+attempt(lambda: os.chmod(inside, 0o4755))
+fd = os.open(inside, os.O_RDONLY)
+attempt(lambda: os.fchmod(fd, 0o6755))
+attempt(lambda: os.open(folder + '/made', os.O_CREAT | os.O_WRONLY, 0o4755))
+attempt(lambda: os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o4755))
+attempt(lambda: os.mknod(folder + '/node', 0o104755))
+os.chmod(inside, 0o700)
+";
+    let (scratch, other) = (Scratch::new(), Scratch::new());
+    let (folder, outside) = (scratch.at("."), other.file("outside", "x"));
+    let grant = Grant::Write(scratch.path().to_owned());
+    let test = "no_file_is_made_to_run_as_this_user";
+    let Some(said) = python(test, ATTEMPT, &[&folder, &outside], |command| {
+        command.grant(grant);
+    }) else {
+        return;
+    };
+    assert_eq!(said, "1\n".repeat(6));
+    let files =
+        std::fs::read_dir(scratch.path()).expect("our own folder").flatten().map(|entry| entry.path());
+    for path in files.chain([outside.into()]) {
+        let mode = path.metadata().expect("our own file").permissions().mode();
+        assert_eq!(mode & 0o6000, 0, "{}: {mode:o}", path.display());
+    }
+}
+
+/// A socket that was given connected can be disconnected; from there it reaches nobody else.
+#[test]
+fn a_granted_socket_does_not_connect_elsewhere() {
+    const ATTEMPT: &str = "import ctypes, socket, sys
+s = socket.socket(fileno=3)
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.connect(3, ctypes.create_string_buffer(16), 16) == 0
+there = ('127.0.0.1', int(sys.argv[1]))
+def attempt(f):
+    try: f()
+    except OSError as e: print(e.errno)
+attempt(lambda: s.connect(there))
+attempt(lambda: s.sendto(b'out', 0x20000000, there))
+attempt(lambda: s.sendmsg([b'out'], [], 0x20000000, there))
+attempt(lambda: s.setsockopt(6, 31, b'smc'))
+";
+    if Support::detect().landlock.is_none_or(|abi| abi < 4) {
+        return skip("a_granted_socket_does_not_connect_elsewhere", Need::Machine("Landlock with ports"));
+    }
+    let listen = || TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let (granted, other) = (listen(), listen());
+    let socket = TcpStream::connect(granted.local_addr().expect("its address")).expect("our own listener");
+    other.set_nonblocking(true).expect("our own socket");
+    let port = other.local_addr().expect("its address").port().to_string();
+    let test = "a_granted_socket_does_not_connect_elsewhere";
+    let Some(said) = python(test, ATTEMPT, &[&port], |command| {
+        command.slot("peer", socket);
+    }) else {
+        return;
+    };
+    assert_eq!(said, "13\n95\n95\n2\n");
+    assert!(other.accept().is_err(), "it was reached");
+}
+
+/// A tracer keeps the end of what it traces from whoever waits for it: also among its own processes nobody traces.
+#[test]
+fn nobody_is_traced_among_its_own() {
+    const ATTEMPT: &str = "import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(0, 0, 0, 0), ctypes.get_errno(), flush=True)
+child = os.fork()
+if child == 0: os._exit(libc.ptrace(0x4206, os.getppid(), 0, 0) == 0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+    if Support::detect().landlock.is_none_or(|abi| abi < 6) {
+        return skip("nobody_is_traced_among_its_own", Need::Machine("Landlock with scopes"));
+    }
+    let spawn = |command: &mut Command| {
+        command.grant(Grant::Spawn);
+    };
+    let Some(said) = python("nobody_is_traced_among_its_own", ATTEMPT, &[], spawn) else { return };
+    assert_eq!(said, "-1 1\n0\n");
 }

@@ -23,8 +23,8 @@ pub enum Reason {
     Kernel(Errno),
     /// It makes no sense, for this reason.
     Senseless(&'static str),
-    /// This kernel has no mechanism that keeps the promise.
-    Unkept(Promise),
+    /// This kernel has no mechanism that keeps these promises; there is one at least, and the part is the first.
+    Unkept(Vec<Promise>),
 }
 
 impl Error {
@@ -56,8 +56,11 @@ impl fmt::Display for Reason {
         match self {
             Reason::Kernel(errno) => errno.fmt(f),
             Reason::Senseless(why) => f.write_str(why),
-            Reason::Unkept(promise) => {
-                write!(f, "{}; give it up with --degrade {promise}", promise.what_it_needs())
+            Reason::Unkept(promises) => {
+                let needs = promises.first().map_or("", |first| first.what_it_needs());
+                let it = if promises.len() == 1 { "it" } else { "it and what rests on it" };
+                write!(f, "{needs}; give {it} up with")?;
+                promises.iter().try_for_each(|promise| write!(f, " --degrade {promise}"))
             }
         }
     }

@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub support: Support,
     /// The slot that the program is executed from.
     pub program_slot: u32,
+    /// Whether the child holds a terminal that is not its session's.
+    pub keep_modes: bool,
     /// Whether the child leads a process group that holds nobody else.
     pub own_group: bool,
     /// Whether refusals are put to a listener.
@@ -64,6 +66,7 @@ impl Authority {
             support,
             program_slot,
             own_group,
+            keep_modes,
             keyring,
             listener,
         } = request;
@@ -97,6 +100,7 @@ impl Authority {
             keep_processors: circumstances.processors,
             landlock: support.landlock.unwrap_or(0),
             own_group,
+            keep_modes,
             listener: false,
         };
         let asking =
@@ -124,19 +128,20 @@ impl Authority {
     }
 }
 
-/// Chooses a mechanism for every promise; fails at the first that has none and was not given up.
+/// Chooses a mechanism for every promise; fails when some have none and were not given up, and names all of them.
 fn keep(circumstances: Circumstances, degraded: &[Promise]) -> Result<Vec<Enforced>, Error> {
-    let mut enforced = Vec::new();
-    for promise in Promise::ALL.iter().copied() {
-        let Some(by) = circumstances.mechanism(promise) else { continue };
-        if by.is_none() && !degraded.contains(&promise) {
-            let part = match promise {
-                Promise::Memory | Promise::Processes | Promise::Processors => format!("limit --{promise}"),
-                _ => format!("promise {promise}"),
-            };
-            return Err(Error { part, reason: Reason::Unkept(promise) });
+    let made = Promise::ALL.iter().copied();
+    let enforced: Vec<Enforced> = made
+        .filter_map(|promise| circumstances.mechanism(promise).map(|by| Enforced { promise, by }))
+        .collect();
+    let unkept = |line: &&Enforced| line.by.is_none() && !degraded.contains(&line.promise);
+    let unkept: Vec<Promise> = enforced.iter().filter(unkept).map(|line| line.promise).collect();
+    let part = match unkept.first() {
+        None => return Ok(enforced),
+        Some(promise @ (Promise::Memory | Promise::Processes | Promise::Processors)) => {
+            format!("limit --{promise}")
         }
-        enforced.push(Enforced { promise, by });
-    }
-    Ok(enforced)
+        Some(promise) => format!("promise {promise}"),
+    };
+    Err(Error { part, reason: Reason::Unkept(unkept) })
 }

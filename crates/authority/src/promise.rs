@@ -48,16 +48,16 @@ promises! {
         "needs Landlock (Linux 5.13, enabled at boot)";
     /// No file but those granted for writing is truncated.
     Truncation = "truncation", "only files granted for writing are truncated",
-        "needs Landlock ABI 3 (Linux 6.2) or a seccomp filter";
+        "needs Landlock ABI 3 (Linux 6.2), or ABI 1 (5.13) and a seccomp filter";
     /// No device is controlled.
     Devices = "devices", "no device is controlled by ioctl, but for an inherited terminal",
         "needs Landlock ABI 5 (Linux 6.10) or a seccomp filter";
     /// No process outside is traced, read or written.
     Tracing = "tracing", "no process outside is traced, read or written",
-        "needs Landlock (Linux 5.13) or a seccomp filter";
+        "needs Landlock (Linux 5.13, enabled at boot)";
     /// No process outside is signalled.
     Signals = "signals", "no process outside is signalled",
-        "needs Landlock ABI 6 (Linux 6.12), or a seccomp filter and no --spawn";
+        "needs Landlock ABI 6 (Linux 6.12), or ABI 1 (5.13), a seccomp filter and no --spawn";
     /// No abstract Unix socket made outside is reached.
     AbstractSockets = "abstract-sockets", "no abstract Unix socket made outside is reached",
         "needs Landlock ABI 6 (Linux 6.12) or a seccomp filter";
@@ -124,16 +124,20 @@ impl Circumstances {
     pub(crate) fn mechanism(&self, promise: Promise) -> Option<Option<&'static str>> {
         let landlock = |abi: u32, words: &'static str| self.support.landlock_from(abi).then_some(words);
         let filter = |words: &'static str| self.support.filter.then_some(words);
+        // Whoever may open any file writes `/proc/PID/mem`, and so does whatever another process may do.
+        let files = self.support.landlock_from(1);
         Some(match promise {
             Promise::Files => landlock(1, "Landlock rules on files"),
-            Promise::Truncation => landlock(3, "Landlock right to truncate")
-                .or_else(|| filter("seccomp filter: no truncate, no O_TRUNC without writing, no openat2")),
+            Promise::Truncation => landlock(3, "Landlock right to truncate").or_else(|| {
+                filter("seccomp filter: no truncate, no O_TRUNC without writing, no openat2")
+                    .filter(|_| files)
+            }),
             Promise::Devices => landlock(5, "Landlock right to ioctl")
                 .or_else(|| filter("seccomp filter: only the ioctls of files, pipes, sockets and terminals")),
-            Promise::Tracing => landlock(1, "Landlock domain")
-                .or_else(|| filter("seccomp filter: no ptrace, no process_vm_*, no pidfd_getfd")),
-            Promise::Signals => landlock(6, "Landlock scope")
-                .or_else(|| filter("seccomp filter: only to its own number").filter(|_| !self.spawn)),
+            Promise::Tracing => landlock(1, "Landlock domain"),
+            Promise::Signals => landlock(6, "Landlock scope").or_else(|| {
+                filter("seccomp filter: only to its own number").filter(|_| files && !self.spawn)
+            }),
             Promise::AbstractSockets => {
                 landlock(6, "Landlock scope").or_else(|| filter("seccomp filter: no Unix sockets"))
             }

@@ -16,7 +16,7 @@ pub struct Slot {
     pub terminal: bool,
     /// It is open for reading. A terminal that is read from another session than its own gives what is typed there.
     pub readable: bool,
-    /// It is a Unix datagram socket, through which every socket that has a path can be reached.
+    /// It is a Unix socket that is a datagram one or not connected: every socket that has a path can be reached through it.
     pub reaches_sockets: bool,
 }
 
@@ -87,6 +87,9 @@ impl Description {
         if self.slots.iter().any(|slot| slot.terminal) {
             open.push("the terminal: what is drawn on it, and its settings (fake input is refused)");
         }
+        if !self.session && self.spawn && self.slots.iter().any(|slot| slot.terminal) {
+            open.push("the terminal, with --spawn: it can stop and interrupt other jobs of the session");
+        }
         if self.session && self.slots.iter().any(|slot| slot.terminal && slot.readable) {
             open.push("the terminal: what is typed there can be read, through a descriptor open for reading");
         }
@@ -96,7 +99,7 @@ impl Description {
             open.push("command lines and states of other processes, through the granted /proc");
         }
         if self.slots.iter().any(|slot| slot.reaches_sockets) {
-            open.push("every Unix socket with a path, through the granted datagram socket");
+            open.push("every Unix socket with a path, through a granted socket that is not connected");
         }
         if self.network.contains(&Grant::InetDns) {
             open.push("UDP to any place: no kernel narrows it by address");

@@ -132,7 +132,7 @@ impl Process {
             };
             if ready || left == Some(Duration::ZERO) {
                 let ended = self.try_wait()?;
-                if ended.is_some() || !ready {
+                if ended.is_some() || !ready || left == Some(Duration::ZERO) {
                     return Ok(ended);
                 }
                 // It has ended, and a debugger that traces it has yet to let go of it.
@@ -224,7 +224,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.kill_on_drop && matches!(self.try_wait(), Ok(None)) {
             let _ = self.kill();
-            let _ = self.wait_shared();
+            // A debugger can keep its end from us: then a zombie is left, rather than a host that waits for ever.
+            let _ = self.wait_timeout(Duration::from_secs(1));
         }
     }
 }

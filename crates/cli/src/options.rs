@@ -105,9 +105,14 @@ fn open(source: FdSource) -> Result<OwnedFd, beget_sys::Errno> {
     match source {
         FdSource::Number(number) => beget_sys::descriptor::take_up(number),
         FdSource::Path { path, writing } => {
+            let number = |errno: rustix::io::Errno| beget_sys::Errno(errno.raw_os_error());
             let mode = if writing { OFlags::RDWR } else { OFlags::RDONLY };
-            rustix::fs::open(path, mode | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
-                .map_err(|errno| beget_sys::Errno(errno.raw_os_error()))
+            // A pipe with a name would make us wait for a writer, whoever put it there.
+            let flags = mode | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+            let file = rustix::fs::open(path, flags, Mode::empty()).map_err(number)?;
+            let flags = rustix::fs::fcntl_getfl(&file).map_err(number)?;
+            rustix::fs::fcntl_setfl(&file, flags & !OFlags::NONBLOCK).map_err(number)?;
+            Ok(file)
         }
     }
 }

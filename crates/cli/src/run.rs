@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use beget::{Ended, Process, Refusal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Pid;
 use serde_json::json;
 
@@ -35,6 +36,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     let tree = Tree::adopt_orphans().map_err(|errno| own_failure(format!("orphans: {errno}")))?;
     let signals = Signals::take().map_err(|errno| own_failure(format!("signals: {errno}")))?;
 
+    let streams = StreamFlags::take();
     let started = Instant::now();
     let process = command.spawn().map_err(|error| (error.to_string(), error.exit_code()));
     let process = match process {
@@ -56,9 +58,29 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     if let Some(terminal) = &mut watch.terminal {
         terminal.restore();
     }
+    streams.restore();
     let ended = ended?;
     watch.report(&ended, &options, started.elapsed());
     Ok(ended.exit_code())
+}
+
+/// The flags of our standard streams, which the program shares: left non-blocking, they would trip whatever uses them next.
+struct StreamFlags([Option<OFlags>; 3]);
+
+impl StreamFlags {
+    fn take() -> StreamFlags {
+        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        StreamFlags([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].map(|stream| fcntl_getfl(stream).ok()))
+    }
+
+    fn restore(&self) {
+        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        for (stream, flags) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().zip(self.0) {
+            if let Some(flags) = flags.filter(|flags| fcntl_getfl(stream) != Ok(*flags)) {
+                let _ = fcntl_setfl(stream, flags);
+            }
+        }
+    }
 }
 
 /// Everything that can happen while the program runs.
@@ -101,8 +123,11 @@ impl Watch {
         }
         let happened = |index: usize| watched.get(index).map_or(PollFlags::empty(), PollFd::revents);
         if !happened(0).is_empty() {
-            // It has ended; nothing else matters any more.
-            return Ok(());
+            // It has ended, and nothing else matters any more, unless a debugger outside keeps its status for a while.
+            if self.process.try_wait().map_err(own_failure)?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
         let (signal, refusal) = (happened(1), happened(2));
         if refusal.contains(PollFlags::IN) {

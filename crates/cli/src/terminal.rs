@@ -91,6 +91,14 @@ impl Terminal {
         if self.is_with_the_program() {
             self.lent = tcsetpgrp(&stdin, self.own).is_err();
         }
+        if self.is_ours() {
+            // Output that was stopped by call is started by no key and no mode; stopped by a key it is started only if stopped by
+            // call as well. In a pipeline another writes there at this moment, and would lose what it writes.
+            if self.at_once {
+                let _ = rustix::termios::tcflow(&stdin, rustix::termios::Action::OOff);
+            }
+            let _ = rustix::termios::tcflow(&stdin, rustix::termios::Action::OOn);
+        }
         if let (true, Some(ours)) = (self.is_ours(), &self.ours) {
             let _ = tcsetattr(&stdin, OptionalActions::Drain, ours);
         }

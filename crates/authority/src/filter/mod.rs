@@ -27,6 +27,8 @@ pub struct Policy {
     pub keep_processors: bool,
     /// The Landlock ABI in force, 0 for none: what it does not cover is refused here.
     pub landlock: u32,
+    /// It holds a terminal that is not its session's: the modes of that are not its to change.
+    pub keep_modes: bool,
     /// It leads a process group that holds nobody else.
     pub own_group: bool,
     /// Refusals of processes and sockets are put to a listener, which answers with the same errno.

@@ -134,8 +134,25 @@ const CLONE_OUTWARD: u32 = 0x7e02_0000 | 0x8000;
 const CLONE_THREAD: u32 = 0x1_0000;
 
 /// `ioctl` on descriptors opened before Landlock: input faked into a terminal, the console's selection, taking a terminal,
-/// changing its line discipline, redirecting the console; and the version of a file.
-const IOCTLS: &[u32] = &[0x5412, 0x541c, 0x540e, 0x5423, 0x541d, 0x4008_7602, 0x4004_7602];
+/// using it alone, which no mode puts back, changing its line discipline, redirecting the console; and the version of a file.
+const IOCTLS: &[u32] = &[0x5412, 0x541c, 0x540e, 0x540c, 0x5423, 0x541d, 0x4008_7602, 0x4004_7602];
+
+/// What changes a terminal for everybody: modes, output stopped and started, what waits in it, its size.
+const MODE_IOCTLS: &[u32] = &[
+    0x5402,
+    0x5403,
+    0x5404,
+    0x5406,
+    0x5407,
+    0x5408,
+    0x5409,
+    0x540a,
+    0x540b,
+    0x5414,
+    0x402c_542b,
+    0x402c_542c,
+    0x402c_542d,
+];
 
 /// `ioctl` of filesystems (xfs and freezing, ext4 and flags, btrfs and clones, f2fs): some of them change a file, or make and remove
 /// whole trees, through a descriptor that was opened only to read.
@@ -271,11 +288,19 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
     all(&[nr::INOTIFY_ADD_WATCH], refuse(Errno::EACCES));
     if policy.landlock == 0 {
         all(TRACING, eperm);
-    } else if !policy.spawn {
-        // There is nobody to trace, and being traced would hand its stops to whoever waits for it.
+    } else {
+        // Among its own too: a tracer keeps the end of what it traces from whoever waits for it, for as long as it likes.
         all(&[nr::PTRACE], eperm);
     }
-    rules.push((nr::PRCTL, when(one_of(0, &[62]), refuse(Errno::EINVAL))));
+    const PR_SET_PDEATHSIG: u32 = 1;
+    const PR_SCHED_CORE: u32 = 62;
+    let mut prctl = vec![(vec![one_of(0, &[PR_SCHED_CORE])], refuse(Errno::EINVAL))];
+    if !policy.spawn {
+        // It may be meant to die with its creator; what it starts itself is its own to arrange.
+        prctl.push((vec![one_of(0, &[PR_SET_PDEATHSIG])], eperm));
+    }
+    rules.push((nr::PRCTL, Rule::Clauses(prctl)));
+    set_user(policy, &mut rules);
     processes(policy, &mut rules);
     scheduling(policy, &mut rules);
     sockets(policy, &mut rules);
@@ -285,6 +310,15 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
         (vec![one_of(1, IOCTLS)], eperm),
         (vec![masked(IOCTL_KIND, one_of(1, FILESYSTEM_IOCTLS)), none_of(1, PLAIN_FILESYSTEM_IOCTLS)], eperm),
     ];
+    if !policy.spawn {
+        // The kernel signals whole groups for the terminal: one that the program joins, or puts in the foreground.
+        const TIOCSPGRP: u32 = 0x5410;
+        ioctl.push((vec![one_of(1, &[TIOCSPGRP])], eperm));
+        rules.push((nr::SETPGID, when(another(1, policy), eperm)));
+    }
+    if policy.keep_modes {
+        ioctl.push((vec![one_of(1, MODE_IOCTLS)], eperm));
+    }
     if policy.landlock < 6 && !policy.spawn {
         ioctl.push((vec![one_of(1, OWNER_IOCTLS)], eperm));
     }
@@ -294,6 +328,38 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
     rules.push((nr::IOCTL, Rule::Clauses(ioctl)));
     rules.sort_by_key(|(number, _)| *number);
     rules
+}
+
+/// A file that runs as this user, whoever starts it, is more than an attribute: it hands the user's rights to a partner outside.
+fn set_user(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+    const SET_USER: u32 = 0o4000;
+    const O_CREAT_OR_TMPFILE: u32 = 0o100 | 0o20_000_000;
+    const O_ACCMODE_AND_TRUNC: u32 = 0o1003;
+    const O_TRUNC: u32 = 0o1000;
+    let eperm = refuse(Errno::EPERM);
+    let numbers = [
+        (nr::CHMOD, 1),
+        (nr::FCHMOD, 1),
+        (nr::FCHMODAT, 2),
+        (nr::FCHMODAT2, 2),
+        (nr::MKNOD, 1),
+        (nr::MKNODAT, 2),
+        (nr::CREAT, 1),
+    ];
+    for (number, mode) in numbers {
+        rules.push((number, when(any_bit(mode, SET_USER), eperm)));
+    }
+    for (number, flags) in [(nr::OPEN, 1), (nr::OPENAT, 2)] {
+        let mut open = vec![(vec![any_bit(flags, O_CREAT_OR_TMPFILE), any_bit(flags + 1, SET_USER)], eperm)];
+        if policy.landlock < 3 {
+            // Read only, and the undocumented mode 3, for which Landlock asks no right at all.
+            let unwritten = masked(O_ACCMODE_AND_TRUNC, one_of(flags, &[O_TRUNC, O_TRUNC | 3]));
+            open.push((vec![unwritten], refuse(Errno::EACCES)));
+        }
+        rules.push((number, Rule::Clauses(open)));
+    }
+    // Its flags and mode are in memory; programs fall back on `openat` as on a kernel before 5.6.
+    rules.push((nr::OPENAT2, Rule::Verdict(refuse(Errno::ENOSYS))));
 }
 
 fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
@@ -337,8 +403,6 @@ fn scheduling(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
 }
 
 fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
-    const MSG_FASTOPEN: u32 = 0x2000_0000;
-    const TCP_ULP: u32 = 31;
     let no_family = refuse(Errno::EAFNOSUPPORT);
     let refused = refused(policy, Errno::EAFNOSUPPORT);
     // A datagram pair can send to any socket that has a path, and so can a raw one, which Linux makes a datagram pair.
@@ -356,6 +420,7 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         rules.push((nr::SOCKET, Rule::Clauses(clauses)));
         return;
     }
+    around_ports(rules);
     if !policy.tcp && !policy.udp {
         // Told only where a flag would allow it: most others are the C library asking for its name cache, over a Unix socket.
         let clauses = vec![(vec![one_of(0, &internet)], refused), (Vec::new(), no_family)];
@@ -378,7 +443,15 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         (vec![none_of(2, &protocols)], refuse(Errno::EPROTONOSUPPORT)),
     ];
     rules.push((nr::SOCKET, Rule::Clauses(clauses)));
-    // Ways to a TCP peer or port that Landlock does not see.
+    if !policy.bind {
+        rules.push((nr::LISTEN, Rule::Verdict(refuse(Errno::EACCES))));
+    }
+}
+
+/// Ways to a TCP peer or port that Landlock does not see: also for a socket that was given open, which can be disconnected.
+fn around_ports(rules: &mut Vec<(u32, Rule)>) {
+    const MSG_FASTOPEN: u32 = 0x2000_0000;
+    const TCP_ULP: u32 = 31;
     let fast = |argument| when(any_bit(argument, MSG_FASTOPEN), refuse(Errno::EOPNOTSUPP));
     rules.push((nr::SENDTO, fast(3)));
     rules.push((nr::SENDMSG, fast(2)));
@@ -386,24 +459,13 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     let other_protocol =
         vec![(vec![one_of(1, &[IPPROTO_TCP]), one_of(2, &[TCP_ULP])], refuse(Errno::ENOENT))];
     rules.push((nr::SETSOCKOPT, Rule::Clauses(other_protocol)));
-    if !policy.bind {
-        rules.push((nr::LISTEN, Rule::Verdict(refuse(Errno::EACCES))));
-    }
 }
 
 /// What newer Landlock covers and this one does not.
 fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     let (eperm, eacces) = (refuse(Errno::EPERM), refuse(Errno::EACCES));
     if policy.landlock < 3 {
-        const O_ACCMODE_AND_TRUNC: u32 = 0o1003;
-        const O_TRUNC: u32 = 0o1000;
         rules.push((nr::TRUNCATE, Rule::Verdict(eacces)));
-        for (number, flags) in [(nr::OPEN, 1), (nr::OPENAT, 2)] {
-            // Read only, and the undocumented mode 3, for which Landlock asks no right at all.
-            let unwritten = masked(O_ACCMODE_AND_TRUNC, one_of(flags, &[O_TRUNC, O_TRUNC | 3]));
-            rules.push((number, when(unwritten, eacces)));
-        }
-        rules.push((nr::OPENAT2, Rule::Verdict(refuse(Errno::ENOSYS))));
     }
     if policy.landlock < 6 && !policy.spawn {
         const F_SETOWN: u32 = 8;
@@ -413,8 +475,6 @@ fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
             own.extend([Value::Constant(0), Value::OwnNumber(-1)]);
         }
         let not_own = |argument| Condition { argument, mask: !0, test: Test::NoneOf(own.clone()) };
-        // Another group of the session is one that it could signal as its own.
-        rules.push((nr::SETPGID, when(another(1, policy), eperm)));
         for number in [nr::KILL, nr::TGKILL, nr::RT_SIGQUEUEINFO, nr::RT_TGSIGQUEUEINFO] {
             rules.push((number, when(not_own(0), eperm)));
         }

@@ -74,8 +74,13 @@ fn policies() -> impl Strategy<Value = Policy> {
         any::<bool>(),
         any::<bool>(),
     );
-    (flags, any::<bool>(), proptest::option::of(3u32..50), 0u32..9).prop_map(
-        |((spawn, tcp, bind, udp, net, own_group, listener), keep_processors, only, landlock)| Policy {
+    (flags, (any::<bool>(), any::<bool>()), proptest::option::of(3u32..50), 0u32..9).prop_map(
+        |(
+            (spawn, tcp, bind, udp, net, own_group, listener),
+            (keep_processors, keep_modes),
+            only,
+            landlock,
+        )| Policy {
             spawn,
             only,
             tcp,
@@ -85,6 +90,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             keep_processors,
             landlock,
             own_group,
+            keep_modes,
             listener,
         },
     )
@@ -138,6 +144,7 @@ fn no_call_has_two_rules() {
         keep_processors: true,
         landlock: 0,
         own_group: false,
+        keep_modes: true,
         listener: false,
     };
     let rules = table::rules(&policy);

@@ -30,7 +30,11 @@ fn show_slot(slot: &super::slots::Slot, file: Option<BorrowedFd<'_>>) -> descrip
         terminal: is(|file| file.is_terminal()),
         readable: is(|file| fcntl_getfl(file).is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::WRONLY)),
         reaches_sockets: is(|file| {
-            socket_domain(file) == Ok(AddressFamily::UNIX) && socket_type(file) == Ok(SocketType::DGRAM)
+            socket_domain(file) == Ok(AddressFamily::UNIX)
+                && (socket_type(file) == Ok(SocketType::DGRAM)
+                    // One that is neither connected nor listening can still be connected to any path.
+                    || rustix::net::getpeername(file).is_err()
+                        && !rustix::net::sockopt::socket_acceptconn(file).unwrap_or(false))
         }),
     }
 }

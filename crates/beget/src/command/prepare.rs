@@ -3,6 +3,7 @@
 //! Safety idea: everything is opened here, once, in the caller, and kept as descriptors and bytes.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -108,6 +109,22 @@ pub(super) fn check_streams(command: &Command) -> Result<()> {
     Ok(())
 }
 
+/// Whether a terminal is given that is not to be the one of the child's session.
+fn holds_foreign_terminal(command: &Command) -> bool {
+    if command.group != Group::Session || command.terminal.is_some() {
+        return false;
+    }
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let own = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let streams = command.streams.iter().zip(own).filter_map(|(kind, own)| match kind {
+        Some(Kind::Inherit) => Some(own),
+        Some(Kind::File(file)) => Some(file.as_fd()),
+        _ => None,
+    });
+    let slots = command.named.iter().map(|(_, file)| file).chain(command.numbered.values()).map(AsFd::as_fd);
+    streams.chain(slots).any(|file| file.is_terminal())
+}
+
 /// Opens and builds all that a spawn of `command` needs.
 pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let ambient = command.has_ambient();
@@ -147,6 +164,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
             support: command.support,
             program_slot: program_slot as u32,
             own_group: matches!(command.group, Group::Session | Group::Join(0)),
+            keep_modes: holds_foreign_terminal(command),
             listener: command.tell_refusals,
             keyring: keyring != Keyring::None,
         })?

@@ -57,8 +57,14 @@ impl Line {
             Some(split) => split.split(|byte| byte.is_ascii_whitespace()).collect(),
             None => vec![argument],
         };
-        let target =
-            words.into_iter().find(|word| !word.is_empty() && word[0] != b'-' && !word.contains(&b'='))?;
+        // An option that takes a value would have the value granted, and another program run.
+        const ALONE: [&[u8]; 5] = [b"-i", b"--ignore-environment", b"-", b"-v", b"--debug"];
+        let target = words
+            .into_iter()
+            .find(|word| !word.is_empty() && !ALONE.contains(word) && !word.contains(&b'='))?;
+        if target[0] == b'-' {
+            return None;
+        }
         Some(OsString::from_vec(target.to_vec()))
     }
 }
@@ -104,5 +110,11 @@ mod tests {
         assert_eq!(target("#!/usr/bin/env python3\n"), Some("python3".into()));
         assert_eq!(target("#!/usr/bin/env -S -i A=b node --x\n"), Some("node".into()));
         assert_eq!(target("#!/bin/sh env\n"), None);
+        assert_eq!(
+            target("#!/usr/bin/env -S -u /home/somebody/secret.sh python3\n"),
+            None,
+            "an option's value"
+        );
+        assert_eq!(target("#!/usr/bin/env --split-string=x\n"), None);
     }
 }
