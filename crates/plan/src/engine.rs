@@ -94,7 +94,7 @@ extern "C" fn carry_out(errand: *mut ()) -> ! {
     process::exit(127)
 }
 
-/// Gives birth: runs `plan`, which must have been checked for [`Engine::Vfork`](crate::Engine::Vfork), with `descriptors`, in a
+/// Gives birth: runs `plan`, which must have been checked for [`Engine::Vfork`], with `descriptors`, in a
 /// new child of the calling process, placed into the cgroup directory `cgroup` if one is given.
 ///
 /// Returns when the child executes its program. A child that fails before is reaped here; it leaves no process, no zombie and

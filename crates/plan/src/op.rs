@@ -212,7 +212,7 @@ operations! {
     20 Landlock { /// The ruleset.
         slot: i32 } any;
     /// Puts a seccomp filter on it, for ever.
-    21 Filter { /// Instructions of eight bytes. One whose code has [`OWN_NUMBER`](beget_sys::seccomp::code::OWN_NUMBER) is given the newborn's number.
+    21 Filter { /// Instructions of eight bytes. One whose code has [`OWN_NUMBER`][beget_sys::seccomp::code::OWN_NUMBER] is given the newborn's number.
         instructions: Span } any;
     /// The same with a listener, which is sent over the socket in a slot; when the kernel refuses a second listener, the other
     /// filter goes on instead and nothing is sent.
