@@ -22,7 +22,10 @@ pub(super) fn default_policy() -> Policy {
         keep_processors: false,
         landlock: Support::detect().landlock.unwrap_or(0),
         own_group: true,
+        own_session: true,
+        given_sockets: false,
         keep_modes: false,
+        creates: false,
         listener: false,
     }
 }

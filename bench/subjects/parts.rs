@@ -20,6 +20,8 @@ fn authority(support: Support, base: bool) -> Result<Authority, String> {
         support,
         program_slot: 3,
         own_group: true,
+        own_session: true,
+        given_sockets: false,
         keep_modes: false,
         listener: false,
         keyring: true,

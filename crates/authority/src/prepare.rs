@@ -26,6 +26,10 @@ pub struct Request<'a> {
     pub support: Support,
     /// The slot that the program is executed from.
     pub program_slot: u32,
+    /// Whether the child is given a socket, open.
+    pub given_sockets: bool,
+    /// Whether the child leads a session of its own.
+    pub own_session: bool,
     /// Whether the child holds a terminal that is not its session's.
     pub keep_modes: bool,
     /// Whether the child leads a process group that holds nobody else.
@@ -66,6 +70,8 @@ impl Authority {
             support,
             program_slot,
             own_group,
+            own_session,
+            given_sockets,
             keep_modes,
             keyring,
             listener,
@@ -100,6 +106,10 @@ impl Authority {
             keep_processors: circumstances.processors,
             landlock: support.landlock.unwrap_or(0),
             own_group,
+            own_session,
+            given_sockets,
+            creates: support.landlock.is_none()
+                || grants.iter().any(|grant| matches!(grant, Grant::Write(_))),
             keep_modes,
             listener: false,
         };

@@ -27,6 +27,12 @@ pub struct Policy {
     pub keep_processors: bool,
     /// The Landlock ABI in force, 0 for none: what it does not cover is refused here.
     pub landlock: u32,
+    /// It may make files somewhere.
+    pub creates: bool,
+    /// It was given a socket, open: that can be disconnected, and pass others on.
+    pub given_sockets: bool,
+    /// It leads a session, in which no group is another's.
+    pub own_session: bool,
     /// It holds a terminal that is not its session's: the modes of that are not its to change.
     pub keep_modes: bool,
     /// It leads a process group that holds nobody else.

@@ -310,7 +310,7 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
         (vec![one_of(1, IOCTLS)], eperm),
         (vec![masked(IOCTL_KIND, one_of(1, FILESYSTEM_IOCTLS)), none_of(1, PLAIN_FILESYSTEM_IOCTLS)], eperm),
     ];
-    if !policy.spawn {
+    if !policy.spawn && !policy.own_session {
         // The kernel signals whole groups for the terminal: one that the program joins, or puts in the foreground.
         const TIOCSPGRP: u32 = 0x5410;
         ioctl.push((vec![one_of(1, &[TIOCSPGRP])], eperm));
@@ -337,17 +337,14 @@ fn set_user(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     const O_ACCMODE_AND_TRUNC: u32 = 0o1003;
     const O_TRUNC: u32 = 0o1000;
     let eperm = refuse(Errno::EPERM);
-    let numbers = [
-        (nr::CHMOD, 1),
-        (nr::FCHMOD, 1),
-        (nr::FCHMODAT, 2),
-        (nr::FCHMODAT2, 2),
-        (nr::MKNOD, 1),
-        (nr::MKNODAT, 2),
-        (nr::CREAT, 1),
-    ];
+    let change = [(nr::CHMOD, 1), (nr::FCHMOD, 1), (nr::FCHMODAT, 2), (nr::FCHMODAT2, 2)];
+    let make = [(nr::MKNOD, 1), (nr::MKNODAT, 2), (nr::CREAT, 1)];
+    let numbers = change.into_iter().chain(make.into_iter().filter(|_| policy.creates));
     for (number, mode) in numbers {
         rules.push((number, when(any_bit(mode, SET_USER), eperm)));
+    }
+    if !policy.creates && policy.landlock >= 3 {
+        return;
     }
     for (number, flags) in [(nr::OPEN, 1), (nr::OPENAT, 2)] {
         let mut open = vec![(vec![any_bit(flags, O_CREAT_OR_TMPFILE), any_bit(flags + 1, SET_USER)], eperm)];
@@ -420,7 +417,9 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         rules.push((nr::SOCKET, Rule::Clauses(clauses)));
         return;
     }
-    around_ports(rules);
+    if policy.tcp || policy.udp || policy.given_sockets {
+        around_ports(rules);
+    }
     if !policy.tcp && !policy.udp {
         // Told only where a flag would allow it: most others are the C library asking for its name cache, over a Unix socket.
         let clauses = vec![(vec![one_of(0, &internet)], refused), (Vec::new(), no_family)];

@@ -74,26 +74,35 @@ fn policies() -> impl Strategy<Value = Policy> {
         any::<bool>(),
         any::<bool>(),
     );
-    (flags, (any::<bool>(), any::<bool>()), proptest::option::of(3u32..50), 0u32..9).prop_map(
-        |(
-            (spawn, tcp, bind, udp, net, own_group, listener),
-            (keep_processors, keep_modes),
-            only,
-            landlock,
-        )| Policy {
-            spawn,
-            only,
-            tcp,
-            bind,
-            udp,
-            net,
-            keep_processors,
-            landlock,
-            own_group,
-            keep_modes,
-            listener,
-        },
+    (
+        flags,
+        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        proptest::option::of(3u32..50),
+        0u32..9,
     )
+        .prop_map(
+            |(
+                (spawn, tcp, bind, udp, net, own_group, listener),
+                (keep_processors, keep_modes, creates, given_sockets, own_session),
+                only,
+                landlock,
+            )| Policy {
+                spawn,
+                only,
+                tcp,
+                bind,
+                udp,
+                net,
+                keep_processors,
+                landlock,
+                own_group,
+                keep_modes,
+                creates,
+                given_sockets,
+                own_session,
+                listener,
+            },
+        )
 }
 
 fn arguments() -> impl Strategy<Value = [u64; 6]> {
@@ -145,6 +154,9 @@ fn no_call_has_two_rules() {
         landlock: 0,
         own_group: false,
         keep_modes: true,
+        creates: true,
+        given_sockets: true,
+        own_session: false,
         listener: false,
     };
     let rules = table::rules(&policy);

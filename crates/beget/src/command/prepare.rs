@@ -11,7 +11,7 @@ use std::sync::Arc;
 use beget_authority::keyring::{self, Keyring};
 use beget_authority::{Authority, Opened, Request, Rights, limit};
 use beget_plan::{Engine, Plan};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::slots::{Slots, Source};
 use super::write::{self, Step, Writer};
@@ -109,11 +109,13 @@ pub(super) fn check_streams(command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// Whether a terminal is given that is not to be the one of the child's session.
-fn holds_foreign_terminal(command: &Command) -> bool {
-    if command.group != Group::Session || command.terminal.is_some() {
-        return false;
-    }
+/// What is among the descriptors that the child is given.
+struct Given {
+    terminal: bool,
+    socket: bool,
+}
+
+fn look_at_given(command: &Command) -> Result<Given> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let own = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
     let streams = command.streams.iter().zip(own).filter_map(|(kind, own)| match kind {
@@ -122,7 +124,14 @@ fn holds_foreign_terminal(command: &Command) -> bool {
         _ => None,
     });
     let slots = command.named.iter().map(|(_, file)| file).chain(command.numbered.values()).map(AsFd::as_fd);
-    streams.chain(slots).any(|file| file.is_terminal())
+    let mut given = Given { terminal: false, socket: false };
+    for file in streams.chain(slots) {
+        let status = rustix::fs::fstat(file).map_err(|errno| Error::io("slots", errno))?;
+        let kind = FileType::from_raw_mode(status.st_mode);
+        given.socket |= kind == FileType::Socket;
+        given.terminal |= kind == FileType::CharacterDevice && file.is_terminal();
+    }
+    Ok(given)
 }
 
 /// Opens and builds all that a spawn of `command` needs.
@@ -152,6 +161,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let program_slot = slots.helper(Source::Program).unwrap_or(-1);
 
     let keyring = if confined { keyring::look() } else { Keyring::None };
+    let given = look_at_given(command)?;
     let authority = if confined {
         let mut files = std::mem::take(&mut program.files);
         files.extend(given_directories(command)?);
@@ -164,7 +174,9 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
             support: command.support,
             program_slot: program_slot as u32,
             own_group: matches!(command.group, Group::Session | Group::Join(0)),
-            keep_modes: holds_foreign_terminal(command),
+            own_session: command.group == Group::Session,
+            given_sockets: given.socket,
+            keep_modes: given.terminal && command.group == Group::Session && command.terminal.is_none(),
             listener: command.tell_refusals,
             keyring: keyring != Keyring::None,
         })?
@@ -211,7 +223,7 @@ fn given_directories(command: &Command) -> Result<Vec<Opened>> {
     for (name, file) in named.chain(command.numbered.values().map(|file| ("", file))) {
         let failed = |error: std::io::Error| Error::io(format!("slot {name}"), error);
         let status = rustix::fs::fstat(file).map_err(|errno| failed(errno.into()))?;
-        if rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::Directory {
+        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
             let copy = file.try_clone().map_err(failed)?;
             let one = Opened::adopt(copy, Rights::READ, std::path::Path::new(name));
             directories.push(one.map_err(|errno| failed(errno.into()))?);
