@@ -1,7 +1,7 @@
 //! The `beget` binary; everything is in the library beside it, so that tests run the same code.
 //!
 //! With glibc it is entered as C programs are, without Rust's own start: that reads `/proc/self/maps` and makes a signal stack for
-//! a message on stack overflow, which costs a twentieth of a whole `beget run`. The guard page is there all the same.
+//! a message on stack overflow, work that a short-lived launcher does without. The guard page is there all the same.
 //!
 //! Safety idea: the one name exported is C's `main`, with C's signature; glibc has told Rust the arguments before.
 

@@ -168,12 +168,14 @@ pub fn set_processors(mask: &[u8]) -> Result<()> {
     unsafe { arch::call3(nr::SCHED_SETAFFINITY, 0, mask.len(), mask.as_ptr() as usize) }.map(drop)
 }
 
+/// `_LINUX_CAPABILITY_VERSION_3`: 64 capabilities, in two words each of effective, permitted and inheritable ones.
+const VERSION_3: u32 = 0x2008_0522;
+
 /// Gives up every capability, permitted, effective and inheritable; the ambient ones go with them (`man 7 capabilities`).
 ///
 /// # Errors
 /// None of its own.
 pub fn drop_capabilities() -> Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
     let none = [0u32; 6];
     // SAFETY: the kernel reads a header of two words and data of six.
@@ -186,7 +188,6 @@ pub fn drop_capabilities() -> Result<()> {
 /// None of its own.
 #[cfg(not(beget_freestanding))]
 pub fn capabilities() -> Result<u64> {
-    const VERSION_3: u32 = 0x2008_0522;
     let mut header = [VERSION_3, 0];
     let mut data = [0u32; 6];
     // SAFETY: the kernel may write the header's version and writes six words of data.
