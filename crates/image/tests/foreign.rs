@@ -22,7 +22,7 @@ proptest! {
     fn any_bytes_are_no_image(bytes in vec(any::<u8>(), 0..400), random: u64) {
         let headed = [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0".as_slice(), &bytes].concat();
         for bytes in [bytes, headed] {
-            invariants::image(&bytes, random);
+            invariants::image(bytes.as_slice(), random);
             invariants::symbols(&bytes, random);
         }
     }
@@ -41,7 +41,7 @@ proptest! {
             for (at, value) in &longer {
                 put(&mut bytes, at * 8, &value.to_le_bytes());
             }
-            invariants::image(&bytes, random);
+            invariants::image(bytes.as_slice(), random);
         }
     }
 

@@ -8,9 +8,10 @@ const PAGE: u64 = 4096;
 const END: u64 = 0x7fff_ffff_f000;
 
 /// Reads an image and puts it where `random` says; checks all that was accepted. Whether it was.
-pub(crate) fn image(bytes: &[u8], random: u64) -> bool {
-    let Ok(image) = Image::read(bytes) else { return false };
-    assert!(image.file_bytes_needed() <= bytes.len() as u64);
+pub(crate) fn image<S: Source + ?Sized>(source: &S, random: u64) -> bool {
+    let Ok(image) = Image::read(source) else { return false };
+    let size = source.size().expect("it was told a moment ago");
+    assert!(image.file_bytes_needed() <= size);
     assert!(image.alignment().is_power_of_two() && image.alignment() >= PAGE);
     assert!((1..=1024).contains(&image.header_count()));
     if let Some(path) = image.interpreter() {
@@ -25,13 +26,13 @@ pub(crate) fn image(bytes: &[u8], random: u64) -> bool {
     for bias in [bias, 0, random, random & !(image.alignment() - 1)] {
         if let Ok(placed) = image.place(bias) {
             assert!(bias.is_multiple_of(image.alignment()));
-            placed_well(bytes, &image, &placed, bias);
+            placed_well(size, &image, &placed, bias);
         }
     }
     true
 }
 
-fn placed_well(bytes: &[u8], image: &Image, placed: &Placed, bias: u64) {
+fn placed_well(size: u64, image: &Image, placed: &Placed, bias: u64) {
     assert!(placed.span.start >= 0x1_0000 && placed.span.end <= END);
     assert!(placed.span.contains(&placed.entry));
     assert!(placed.headers == 0 || placed.span.contains(&placed.headers));
@@ -46,7 +47,7 @@ fn placed_well(bytes: &[u8], image: &Image, placed: &Placed, bias: u64) {
         if let Content::File { offset } = mapping.content {
             assert!(offset % PAGE == 0);
             // The last page may be begun by the file only, never missed.
-            assert!(offset + mapping.length <= (bytes.len() as u64).next_multiple_of(PAGE));
+            assert!(offset + mapping.length <= size.next_multiple_of(PAGE));
         }
     }
     assert!(free <= placed.span.end);
