@@ -3,7 +3,6 @@
 //! Safety idea: each file is opened once, here, in the caller; the plan executes the descriptor. A script run by descriptor would
 //! see `/dev/fd/N` as its name and leak N, so the interpreter is executed instead, with the script's real path.
 
-mod elf;
 mod script;
 
 use std::ffi::{CString, OsStr, OsString};
@@ -12,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use beget_authority::{Opened, Rights};
+use beget_image::{Headers, Source};
 use beget_sys::Errno;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 
@@ -114,14 +114,15 @@ impl Program {
         // A file that may be executed and not read tells nothing; the kernel will.
         if !head.is_empty() || size == 0 {
             let wrong = |wrong| match wrong {
-                elf::Wrong::Image(why) => Error::new(part, why, Fault::NotRunnable),
-                elf::Wrong::Unread(errno) => Error::io(part, errno),
+                beget_image::Error::Unread(error) => Error::io(part, error),
+                why => Error::new(part, why.to_string(), Fault::NotRunnable),
             };
-            if let Some(loader) = elf::loader(&file, head, size).map_err(wrong)? {
+            let headers = Headers::read(&Begun { file: &file, head, size }).map_err(wrong)?;
+            if let Some(loader) = headers.interpreter() {
                 let inner = format!("{part}: its loader {}", loader.display());
-                let opened = open(&loader).map_err(|errno| unusable(&inner, errno))?;
+                let opened = open(loader).map_err(|errno| unusable(&inner, errno))?;
                 opened.runnable(&inner)?;
-                self.files.push(adopt(opened.file, Rights::EXECUTE, &loader, &inner)?);
+                self.files.push(adopt(opened.file, Rights::EXECUTE, loader, &inner)?);
             }
         }
         self.files.push(adopt(file, Rights::EXECUTE, path, part)?);
@@ -137,6 +138,26 @@ impl Program {
         let Ok(found) = Program::find(&target, Search { callers: None, depth, ..search }) else { return };
         // A script among these is executed by `env`, not only read by its interpreter.
         self.files.extend(found.files.into_iter().map(Opened::executable));
+    }
+}
+
+/// A file whose first bytes were read already: by those it was judged, and they are not read again.
+struct Begun<'a> {
+    file: &'a OwnedFd,
+    head: &'a [u8],
+    size: u64,
+}
+
+impl Source for Begun<'_> {
+    fn size(&self) -> std::io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if offset == 0 {
+            return self.head.read_at(offset, buffer);
+        }
+        self.file.read_at(offset, buffer)
     }
 }
 
