@@ -34,19 +34,26 @@
 
 mod command;
 mod description;
+mod embryo;
 mod end;
 mod error;
+mod nursery;
 mod process;
 mod program;
 mod refusals;
 mod stdio;
 
+pub use beget_authority::limit::Resource;
 pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Support};
+pub use beget_plan::stub::Registers;
+pub use beget_sys::process::Bounds;
 pub use beget_sys::signal::SignalSet;
 pub use command::{Command, DEFAULT_PATH};
 pub use description::{Description, File, Slot};
+pub use embryo::{Answer, Construct, Embryo, Part, Program, Protection};
 pub use end::{Ended, Usage};
 pub use error::{Error, Fault, Result};
+pub use nursery::Nursery;
 pub use process::{Output, Process};
 pub use refusals::{Refusal, Refusals};
 pub use stdio::Stdio;

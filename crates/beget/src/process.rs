@@ -14,9 +14,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::end::Ended;
 use crate::error::{Error, Fault, Result};
+use crate::nursery::{Inner, News, Nursery};
 use crate::refusals::Refusals;
 
 const SIGKILL: i32 = 9;
+
+/// Who reaps a process.
+#[derive(Debug)]
+pub(crate) enum Parent {
+    /// This process.
+    Own,
+    /// A nursery, which tells of its end.
+    Nursery(Arc<Inner>, Arc<News>),
+}
 
 /// A running or ended process. Several threads may wait for it at once; each gets the same answer.
 ///
@@ -35,8 +45,11 @@ pub struct Process {
     pub refusals: Option<Refusals>,
     number: u32,
     pidfd: OwnedFd,
+    parent: Parent,
     ended: Mutex<Option<Ended>>,
-    kill_on_drop: bool,
+    pub(crate) kill_on_drop: bool,
+    /// The nursery that was made for it alone.
+    pub(crate) tree: Option<Nursery>,
     /// Grants whose rules live only as long as somebody holds their files.
     _held: Arc<Vec<Opened>>,
 }
@@ -55,7 +68,7 @@ pub struct Output {
 }
 
 impl Process {
-    pub(crate) fn new(child: Child, held: Arc<Vec<Opened>>, kill_on_drop: bool) -> Process {
+    pub(crate) fn new(child: Child, parent: Parent, held: Arc<Vec<Opened>>) -> Process {
         Process {
             stdin: None,
             stdout: None,
@@ -63,8 +76,10 @@ impl Process {
             refusals: None,
             number: child.number,
             pidfd: child.pidfd,
+            parent,
             ended: Mutex::new(None),
-            kill_on_drop,
+            kill_on_drop: false,
+            tree: None,
             _held: held,
         }
     }
@@ -146,6 +161,9 @@ impl Process {
     }
 
     fn take_status(&self) -> Result<Option<Ended>> {
+        if let Parent::Nursery(nursery, news) = &self.parent {
+            return self.told_status(nursery, news);
+        }
         loop {
             match wait::on(self.pidfd.as_fd(), option::EXITED | option::ALL | option::NO_HANG) {
                 Ok(None) => return Ok(None),
@@ -157,12 +175,31 @@ impl Process {
         }
     }
 
-    /// Somebody waited for any child, or SIGCHLD is ignored. The kernel may have kept a note.
+    /// What its nursery told. One that was killed tells nothing any more; the kernel may have kept a note.
+    fn told_status(&self, nursery: &Inner, news: &News) -> Result<Option<Ended>> {
+        let has_ended = self.has_ended();
+        match nursery.status(news, has_ended) {
+            None if has_ended && nursery.is_closed() => self.taken_status().map(Some),
+            ended => Ok(ended),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        matches!(poll(&mut watched, Some(&Timespec::default())), Ok(1..))
+    }
+
+    /// Somebody waited for any child, or SIGCHLD is ignored, or its nursery was killed. The kernel may have kept a note.
     fn taken_status(&self) -> Result<Ended> {
         match wait::taken_status(self.pidfd.as_fd()) {
             Ok(raw) => Ok(Ended { status: ExitStatus::from_raw(raw), usage: None }),
             Err(_) => {
-                let words = "the status was taken by another wait in this process, or SIGCHLD is ignored";
+                let words = match self.parent {
+                    Parent::Own => {
+                        "the status was taken by another wait in this process, or SIGCHLD is ignored"
+                    }
+                    Parent::Nursery(..) => "its nursery was killed, and the status went with it",
+                };
                 Err(Error::new("wait", words, Fault::StatusTaken))
             }
         }
@@ -205,12 +242,48 @@ impl Process {
     /// # Errors
     /// None but those of `waitid`.
     pub fn try_stopped(&self) -> Result<Option<i32>> {
+        if let Parent::Nursery(nursery, news) = &self.parent {
+            nursery.status(news, false);
+            return Ok(news.take_stop());
+        }
         match wait::on(self.pidfd.as_fd(), option::STOPPED | option::ALL | option::NO_HANG) {
             Ok(Some((wait::Change::Stopped(signal), _))) => Ok(Some(signal)),
             Ok(_) | Err(Errno::ECHILD | Errno::EINTR) => Ok(None),
             Err(errno) => Err(Error::kernel("wait", errno, Fault::Kernel)),
         }
     }
+}
+
+impl Process {
+    /// Where news of a process arrives that is not this process's own child: readable when [`try_stopped`](Process::try_stopped) may
+    /// have something to tell.
+    #[must_use]
+    pub fn news(&self) -> Option<BorrowedFd<'_>> {
+        match &self.parent {
+            Parent::Own => None,
+            Parent::Nursery(nursery, _) => Some(nursery.news_fd()),
+        }
+    }
+
+    /// Ends it and every process that descends from it, however they hide, and waits until that is done. For one that has a nursery
+    /// to itself ([`Command::own_tree`](crate::Command::own_tree)).
+    ///
+    /// # Errors
+    /// One that has none: nothing is ended then.
+    pub fn kill_tree(&self) -> Result<()> {
+        match &self.tree {
+            Some(nursery) => {
+                nursery.end();
+                Ok(())
+            }
+            None => Err(Error::new("tree", "this process has no nursery to itself", Fault::Caller)),
+        }
+    }
+}
+
+/// Waits for a child that is ending, so that not even a zombie is left.
+pub(crate) fn reap(pidfd: &OwnedFd) {
+    while wait::on(pidfd.as_fd(), option::EXITED | option::ALL) == Err(Errno::EINTR) {}
 }
 
 /// The pidfd: readable when the process has ended.
@@ -226,6 +299,9 @@ impl Drop for Process {
             let _ = self.kill();
             // A debugger can keep its end from us: then a zombie is left, rather than a host that waits for ever.
             let _ = self.wait_timeout(Duration::from_secs(1));
+        }
+        if let Parent::Nursery(nursery, news) = &self.parent {
+            nursery.forget(self.number, news);
         }
     }
 }

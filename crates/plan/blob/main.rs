@@ -1,4 +1,4 @@
-//! The freestanding interpreter. See `src/blob.rs` for its contract and `blob/link.ld` for what its link forbids.
+//! The freestanding interpreter. See `src/blob.rs` for its contract and `blob/blob.ld` for what its link forbids.
 //!
 //! Safety idea: one entry, which turns six registers into slices and hands them to the same check and interpreter that the
 //! library uses. There is no stack of its own, no data, no panic.
@@ -6,7 +6,10 @@
 #![no_std]
 #![no_main]
 
-use beget_plan::{Engine, Plan, interpreter};
+use beget_plan::interpreter::{self, Bench, Home, Outcome};
+use beget_plan::{Engine, Plan};
+
+mod support;
 
 /// The first byte of the blob.
 ///
@@ -38,21 +41,14 @@ unsafe extern "C" fn run(
         )
     };
     match Plan::check(plan, Engine::Fresh) {
-        Ok(plan) if plan.descriptors() <= count && plan.scratch() <= words => {
+        Ok(plan) if plan.descriptors() <= count && plan.scratch() <= words && plan.answer_bytes() == 0 => {
+            let mut bench = Bench { descriptors, scratch, answer: &mut [], home: Home::NONE };
             // SAFETY: the caller says that this process is a newborn with memory of its own.
-            let fault = unsafe { interpreter::run(&plan, descriptors, scratch) };
-            u64::from(fault.op) << 32 | fault.errno.0 as u32 as u64
+            match unsafe { interpreter::run(&plan, &mut bench) } {
+                Outcome::Failed(fault) => u64::from(fault.op) << 32 | fault.errno.0 as u32 as u64,
+                Outcome::Done | Outcome::Enter(_) => u64::MAX,
+            }
         }
         _ => u64::MAX,
     }
-}
-
-unsafe extern "C" {
-    /// Defined nowhere: the link fails when the optimiser could not remove every path to a panic.
-    safe fn BLOB_CONTAINS_A_REACHABLE_PANIC() -> !;
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    BLOB_CONTAINS_A_REACHABLE_PANIC()
 }

@@ -11,9 +11,11 @@
 
 use core::fmt;
 
+use beget_sys::process::MemoryMap;
 use beget_sys::seccomp;
 
-use crate::op::{Engine, Op, Span};
+use crate::op::{Engine, Op, Span, mapping};
+use crate::stub::Registers;
 
 /// The first word of a plan.
 pub const MAGIC: u32 = u32::from_ne_bytes(*b"BEGT");
@@ -44,7 +46,7 @@ pub enum Malformed {
     Range(u32),
     /// Operation N would change the process that shares its memory.
     Engine(u32),
-    /// The last operation does not execute a program, or another one does.
+    /// The last operation does not turn the process into a program, or another one does.
     Ending,
 }
 
@@ -56,7 +58,7 @@ impl fmt::Display for Malformed {
             Malformed::Unknown(op) => write!(f, "operation {op} of the plan means nothing"),
             Malformed::Range(op) => write!(f, "operation {op} of the plan refers to what is not there"),
             Malformed::Engine(op) => write!(f, "operation {op} of the plan is not for this engine"),
-            Malformed::Ending => f.write_str("the plan does not end in the one program it executes"),
+            Malformed::Ending => f.write_str("the plan does not end in the one program it becomes"),
         }
     }
 }
@@ -71,6 +73,8 @@ pub struct Plan<'a> {
     descriptors: usize,
     filter_words: usize,
     pointer_words: usize,
+    answer: usize,
+    ends: bool,
     engine: Engine,
 }
 
@@ -86,6 +90,15 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// A [`Malformed`] that names the first operation at fault. It says nothing about whether the kernel will agree.
     pub fn check(bytes: &'a [u8], engine: Engine) -> Result<Plan<'a>, Malformed> {
+        let plan = Plan::check_part(bytes, engine)?;
+        if plan.ends { Ok(plan) } else { Err(Malformed::Ending) }
+    }
+
+    /// The same for a part of a plan, which need not end in a program: what an embryo is told to do next.
+    ///
+    /// # Errors
+    /// As for [`check`](Plan::check).
+    pub fn check_part(bytes: &'a [u8], engine: Engine) -> Result<Plan<'a>, Malformed> {
         let header = |index: usize| word(bytes, index * 4).ok_or(Malformed::Header);
         if header(0)? != MAGIC {
             return Err(Malformed::Header);
@@ -104,21 +117,21 @@ impl<'a> Plan<'a> {
         if data.last().is_some_and(|byte| *byte != 0) {
             return Err(Malformed::Header);
         }
-        let mut plan = Plan { records, data, descriptors, filter_words: 0, pointer_words: 0, engine };
-        let mut ended = false;
+        let (filter_words, pointer_words, answer, ends) = (0, 0, 0, false);
+        let mut plan = Plan { records, data, descriptors, filter_words, pointer_words, answer, ends, engine };
         for index in 0..count {
             let number = index as u32;
             let op = plan.op(index).ok_or(Malformed::Unknown(number))?;
             if !op.runs_in(engine) {
                 return Err(Malformed::Engine(number));
             }
-            if ended {
+            if plan.ends {
                 return Err(Malformed::Ending);
             }
-            ended = matches!(op, Op::Execute { .. });
+            plan.ends = matches!(op, Op::Execute { .. } | Op::Enter { .. });
             plan.admit(op).ok_or(Malformed::Range(number))?;
         }
-        if ended { Ok(plan) } else { Err(Malformed::Ending) }
+        Ok(plan)
     }
 
     /// Checks what `op` refers to, and remembers how much room it needs.
@@ -129,6 +142,7 @@ impl<'a> Plan<'a> {
                 slot(to)?;
                 (closing <= 1 && (source as usize) < self.descriptors).then_some(())
             }
+            Op::ChangeDirectoryTo { source } => ((source as usize) < self.descriptors).then_some(()),
             Op::Raise { floor } => i32::try_from(floor).ok().map(drop),
             Op::Close { first, last } => (first <= last).then_some(()),
             Op::Foreground { slot: at }
@@ -143,6 +157,26 @@ impl<'a> Plan<'a> {
                 slot(socket)?;
                 self.admit_filter(asking)?;
                 self.admit_filter(refusing)
+            }
+            Op::Map { how, source, .. } => {
+                const KNOWN: u32 = mapping::READ | mapping::WRITE | mapping::EXECUTE | mapping::REPLACE;
+                self.answer(8)?;
+                self.source_or_none(source)?;
+                (how & !KNOWN == 0).then_some(())
+            }
+            Op::Protect { how, .. } => {
+                const KNOWN: u32 = mapping::READ | mapping::WRITE | mapping::EXECUTE | mapping::DOWN;
+                (how & !KNOWN == 0).then_some(())
+            }
+            Op::Write { bytes, .. } => self.bytes(bytes).map(drop),
+            Op::Read { length, .. } => self.answer(length as usize),
+            Op::MemoryMap { fields, executable } => {
+                self.source_or_none(executable)?;
+                self.words(fields, 8).filter(|fields| fields.len() == size_of::<MemoryMap>()).map(drop)
+            }
+            Op::Name { name } => self.string(name).map(drop),
+            Op::Enter { registers } => {
+                self.words(registers, 8).filter(|words| words.len() == size_of::<Registers>()).map(drop)
             }
             Op::Execute { program, arguments, environment, listening } => {
                 slot(program)?;
@@ -160,6 +194,16 @@ impl<'a> Plan<'a> {
         let count = instructions.count as usize;
         self.filter_words = self.filter_words.max(count);
         (1..=seccomp::LONGEST).contains(&count).then_some(())
+    }
+
+    fn source_or_none(&self, source: u32) -> Option<()> {
+        (source == mapping::NO_FILE || (source as usize) < self.descriptors).then_some(())
+    }
+
+    /// Remembers that an operation answers with so many bytes.
+    fn answer(&mut self, bytes: usize) -> Option<()> {
+        self.answer = self.answer.checked_add(bytes).filter(|sum| *sum <= LONGEST)?;
+        Some(())
     }
 
     /// How many strings a table holds, when every one of them is there.
@@ -187,6 +231,18 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn count(&self) -> usize {
         self.records.len() / RECORD
+    }
+
+    /// Whether its last operation turns the process into a program.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.ends
+    }
+
+    /// How many bytes its operations answer with, when all of them succeed.
+    #[must_use]
+    pub fn answer_bytes(&self) -> usize {
+        self.answer
     }
 
     /// The engine that it was checked for.

@@ -1,30 +1,20 @@
 //! The vfork engine: runs a plan in a child that shares the caller's memory, and so costs nothing of the caller's size.
 //!
-//! Safety idea: between `clone3` and exec the child runs only the interpreter, on a guarded stack of its own, with every signal
-//! blocked; it writes to nothing but that stack and the scratch beside it. The calling thread is held by the kernel meanwhile;
-//! other threads go on and are not touched. It can be called from any thread, by any number at once.
+//! Safety idea: the birth itself is in [`birth`]; here is what it needs, a guarded stack of its own and scratch beside it, taken from
+//! a few that are kept. Other threads go on and are not touched. It can be called from any thread, by any number at once.
 
 use std::boxed::Box;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use beget_sys::memory::Guarded;
-use beget_sys::process::{self, Child};
-use beget_sys::signal::{self, SignalSet};
+use beget_sys::process::{Child, Cradle};
 use beget_sys::{Errno, wait};
 
+use crate::birth::{self, Birth, Room};
 use crate::encoding::Plan;
-use crate::interpreter::{self, Fault};
+use crate::interpreter::Fault;
 use crate::op::Engine;
-
-/// The child's stack. The interpreter's deepest path, unoptimised, uses less than a quarter of this (a test measures it).
-const STACK: usize = 32 << 10;
-/// What a kept mapping has for scratch: enough for any ordinary plan.
-const SCRATCH: usize = 32 << 10;
-
-/// Mappings kept for the next spawn, by address; zero is an empty place. Taking and giving back is one atomic operation, so a
-/// `fork` of the host in another thread can never leave it locked.
-static KEPT: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
 /// Why there is no child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +24,15 @@ pub enum Failure {
     /// An operation failed in it; nothing of it is left.
     Op(Fault),
 }
+
+/// The child's stack. The interpreter's deepest path, unoptimised, uses less than a quarter of this (a test measures it).
+const STACK: usize = 32 << 10;
+/// What a kept mapping has for scratch: enough for any ordinary plan.
+const SCRATCH: usize = 32 << 10;
+
+/// Mappings kept for the next spawn, by address; zero is an empty place. Taking and giving back is one atomic operation, so a
+/// `fork` of the host in another thread can never leave it locked.
+static KEPT: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
 /// A stack and scratch for one child.
 struct Workplace {
@@ -74,26 +73,6 @@ impl Workplace {
 /// The guard page that [`Guarded::map`] adds.
 const GUARD: usize = 4096;
 
-/// What the child needs, on the caller's stack.
-struct Errand<'a> {
-    plan: Plan<'a>,
-    descriptors: *mut [i32],
-    scratch: *mut [u64],
-    fault: Option<Fault>,
-}
-
-/// Runs in the child.
-extern "C" fn carry_out(errand: *mut ()) -> ! {
-    // SAFETY: the creator waits in `clone3` with the errand alive and untouched; the slices in it are this child's alone. The
-    // process is a newborn, and `spawn` saw that the plan was checked for this engine.
-    unsafe {
-        let errand = &mut *errand.cast::<Errand<'_>>();
-        let fault = interpreter::run(&errand.plan, &mut *errand.descriptors, &mut *errand.scratch);
-        (&raw mut errand.fault).write_volatile(Some(fault));
-    }
-    process::exit(127)
-}
-
 /// Gives birth: runs `plan`, which must have been checked for [`Engine::Vfork`], with `descriptors`, in a
 /// new child of the calling process, placed into the cgroup directory `cgroup` if one is given.
 ///
@@ -117,29 +96,21 @@ pub fn spawn(
     let (stack, scratch) = place.memory.bytes().split_at_mut(STACK);
     // SAFETY: any bytes are words; the mapping is aligned to pages and the stack's size is a multiple of eight.
     let (_, scratch, _) = unsafe { scratch.align_to_mut::<u64>() };
-    let mut errand =
-        Errand { plan: *plan, descriptors: &raw mut *numbers, scratch: &raw mut *scratch, fault: None };
-
-    let mask = signal::set_mask(SignalSet::ALL).map_err(Failure::Birth)?;
-    // SAFETY: every signal is blocked; `carry_out` neither returns nor unwinds; stack, scratch, numbers and errand outlive the
-    // call and nobody else uses them until it returns.
-    let child = unsafe {
-        let context = (&raw mut errand).cast();
-        process::clone_sharing_memory(stack, cgroup.map(|fd| fd.as_raw_fd()), carry_out, context)
-    };
-    // The mask that the kernel gave out a moment ago is one it takes back.
-    let _ = signal::set_mask(mask);
-    // SAFETY: `errand` is ours again; the child wrote it behind the compiler's back, hence the volatile read.
-    let fault = unsafe { (&raw const errand.fault).read_volatile() };
+    let cradle = Cradle { cgroup: cgroup.map(|fd| fd.as_raw_fd()), parent: false };
+    // SAFETY: the numbers are those of descriptors borrowed until this returns.
+    let born = unsafe { birth::give(plan, &mut numbers, Room { stack, scratch }, cradle) };
     place.give_back();
-
-    let child = child.map_err(Failure::Birth)?;
-    match fault {
-        None => Ok(child),
-        Some(fault) => {
-            reap(&child);
+    match born {
+        Birth::Child(born) => {
+            // SAFETY: the kernel gave us this descriptor a moment ago, and nobody else knows it.
+            Ok(unsafe { born.own() })
+        }
+        Birth::Failed(born, fault) => {
+            // SAFETY: likewise.
+            reap(&unsafe { born.own() });
             Err(Failure::Op(fault))
         }
+        Birth::None(errno) => Err(Failure::Birth(errno)),
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Safety idea: no allocation, no panic, no libc, no `errno`, no thread-local storage. A `vfork` child runs this while its
 //! creator's memory is its own; all it writes to is its stack and the scratch it was lent. The link of the blob proves the
-//! first three.
+//! first three. Operations on memory are for a process whose memory is its own; what the interpreter itself lies in is kept out
+//! of their reach by [`Home`].
 
 use beget_sys::seccomp::code::OWN_NUMBER;
-use beget_sys::{Errno, Result, descriptor, landlock, process, seccomp, signal};
+use beget_sys::{Errno, Result, descriptor, landlock, message, process, seccomp, signal};
 
 use crate::encoding::{LISTEN_WORDS, Plan};
-use crate::op::{Op, Span};
+use crate::memory;
+use crate::op::{Op, Span, mapping};
+use crate::stub::Registers;
 
 /// Which operation failed, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,31 +22,86 @@ pub struct Fault {
     pub errno: Errno,
 }
 
-/// Runs `plan` in the calling process. Returns only when an operation failed.
-///
-/// `descriptors` are the numbers that the plan's descriptors have here, in order; `scratch` must have [`Plan::scratch`] words.
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An operation failed; those before it are done, those after it are not.
+    Failed(Fault),
+    /// Every operation of a part is done.
+    Done,
+    /// What is left is to leave for the program in memory.
+    Enter(Registers),
+}
+
+/// What belongs to whoever runs the interpreter, and is not for a plan's operations to touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The first descriptor that is the runner's.
+    pub floor: i32,
+    /// The addresses where the runner lies.
+    pub memory: [Range; 2],
+}
+
+/// Addresses from the first to the one before the second.
+pub type Range = (usize, usize);
+
+impl Home {
+    /// Nothing is kept: for a newborn that runs a whole plan and becomes its program.
+    pub const NONE: Home = Home { floor: i32::MAX, memory: [(0, 0); 2] };
+
+    pub(crate) fn keeps(&self, at: u64, length: u64) -> bool {
+        let (from, to) = (at as usize, (at as usize).saturating_add(length as usize));
+        self.memory.iter().any(|(first, end)| from < *end && *first < to)
+    }
+
+    fn slot(&self, slot: i32) -> Result<i32> {
+        if slot < self.floor { Ok(slot) } else { Err(Errno::EBADF) }
+    }
+}
+
+/// All that a run works with.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The numbers that the plan's descriptors have here, in order.
+    pub descriptors: &'a mut [i32],
+    /// [`Plan::scratch`] words at least.
+    pub scratch: &'a mut [u64],
+    /// Where the operations answer: [`Plan::answer_bytes`] at least.
+    pub answer: &'a mut [u8],
+    /// What the operations may not touch.
+    pub home: Home,
+}
+
+/// Runs `plan` in the calling process. A whole plan comes back only when an operation failed, or to enter a program.
 ///
 /// # Safety
 /// The calling process must be a newborn, whose descriptor table and identity nobody else relies on, and it must be what the
 /// plan was checked for: an [`Engine::Vfork`](crate::Engine::Vfork) plan may run anywhere, an
-/// [`Engine::Fresh`](crate::Engine::Fresh) one only in a process with memory of its own.
-pub unsafe fn run(plan: &Plan<'_>, descriptors: &mut [i32], scratch: &mut [u64]) -> Fault {
+/// [`Engine::Fresh`](crate::Engine::Fresh) one only in a process with memory of its own, all of which is either the plan's to
+/// change or in [`Bench::home`].
+pub unsafe fn run(plan: &Plan<'_>, bench: &mut Bench<'_>) -> Outcome {
+    let mut answered = 0;
     for index in 0..plan.count() {
         let done = match plan.op(index) {
+            Some(Op::Enter { registers }) => match Registers::read(plan, registers) {
+                Some(registers) => return Outcome::Enter(registers),
+                None => Err(Errno::EINVAL),
+            },
             // SAFETY: the caller's promise, handed on.
-            Some(op) => unsafe { perform(plan, op, descriptors, scratch) },
+            Some(op) => unsafe { perform(plan, op, bench, &mut answered) },
             None => Err(Errno::EINVAL),
         };
         if let Err(errno) = done {
-            return Fault { op: index as u32, errno };
+            return Outcome::Failed(Fault { op: index as u32, errno });
         }
     }
-    Fault { op: plan.count() as u32, errno: Errno::ENOEXEC }
+    Outcome::Done
 }
 
 /// # Safety
 /// As for [`run`].
-unsafe fn perform(plan: &Plan<'_>, op: Op, descriptors: &mut [i32], scratch: &mut [u64]) -> Result<()> {
+unsafe fn perform(plan: &Plan<'_>, op: Op, bench: &mut Bench<'_>, answered: &mut usize) -> Result<()> {
+    let Bench { descriptors, scratch, answer, home } = bench;
     match op {
         Op::DefaultSignals {} => default_signals(),
         Op::NewSession {} => process::new_session().map(drop),
@@ -52,13 +110,22 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, descriptors: &mut [i32], scratch: &mu
         Op::Place { source, slot, closing } => {
             let from = *descriptors.get(source as usize).ok_or(Errno::EBADF)?;
             // SAFETY: the table is the newborn's own.
-            unsafe { descriptor::duplicate_onto(from, slot, closing == 1) }
+            unsafe { descriptor::duplicate_onto(from, home.slot(slot)?, closing == 1) }
         }
-        // SAFETY: likewise.
-        Op::Close { first, last } => unsafe { descriptor::close_range(first, last) },
+        // What is the runner's is close-on-exec, and closed by whoever enters a program.
+        Op::Close { first, .. } if first as i32 >= home.floor => Ok(()),
+        Op::Close { first, last } => {
+            let last = if home.floor == i32::MAX { last } else { last.min(home.floor as u32 - 1) };
+            // SAFETY: likewise.
+            unsafe { descriptor::close_range(first, last) }
+        }
         Op::Foreground { slot } => descriptor::foreground(slot, process::process()? as i32),
         Op::ControllingTerminal { slot } => descriptor::controlling_terminal(slot),
         Op::ChangeDirectory { slot } => process::change_directory(slot).map(drop),
+        Op::ChangeDirectoryTo { source } => {
+            let fd = *descriptors.get(source as usize).ok_or(Errno::EBADF)?;
+            process::change_directory(fd).map(drop)
+        }
         Op::Umask { mode } => process::umask(mode).map(drop),
         Op::Personality { value } => process::personality(value).map(drop),
         Op::TimerSlack { nanoseconds } => process::timer_slack(nanoseconds).map(drop),
@@ -83,12 +150,67 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, descriptors: &mut [i32], scratch: &mu
         Op::SetGroup { group } => process::set_group(group, group, group).map(drop),
         Op::SetUser { user } => process::set_user(user, user, user).map(drop),
         Op::Dumpable { value } => process::set_dumpable(value).map(drop),
+        Op::Map { at, length, page, how, source } => {
+            let fd = source_or_none(descriptors, source)?;
+            // SAFETY: the memory is the process's own, and the runner's is kept out.
+            let address = unsafe { memory::map(home, at, length, page, how, fd) }?;
+            answer_with(answer, answered, &(address as u64).to_ne_bytes())
+        }
+        // SAFETY: likewise.
+        Op::Unmap { at, length } => unsafe { memory::unmap(home, at, length) },
+        // SAFETY: likewise.
+        Op::Protect { at, length, how } => unsafe { memory::protect(home, at, length, how) },
+        Op::Write { at, bytes } => {
+            let bytes = plan.bytes(bytes).ok_or(Errno::EINVAL)?;
+            // SAFETY: likewise.
+            unsafe { memory::write(home, at, bytes) }
+        }
+        Op::Read { at, length } => {
+            let place = room(answer, answered, length as usize)?;
+            beget_sys::memory::copy_from(at as usize, place)
+        }
+        Op::MemoryMap { fields, executable } => {
+            let fd = source_or_none(descriptors, executable)?;
+            memory::tell_map(plan.words(fields, 8).ok_or(Errno::EINVAL)?, fd)
+        }
+        Op::Name { name } => {
+            // SAFETY: the check saw that the string ends in NUL.
+            unsafe { process::set_name(plan.string(name).ok_or(Errno::EINVAL)?.as_ptr()) }
+        }
+        Op::Stop {} => {
+            const SIGSTOP: i32 = 19;
+            signal::kill(process::process()? as i32, SIGSTOP)
+        }
+        Op::StopAtExec {} => descriptor::stop_at_exec(),
+        Op::Enter { .. } => Err(Errno::EINVAL),
         Op::Execute { program, arguments, environment, listening } => {
             let (filter, rest) = scratch.split_at_mut_checked(plan.filter_words()).ok_or(Errno::EINVAL)?;
             let _ = filter;
             execute(plan, program, arguments, environment, listening == 1, rest)
         }
     }
+}
+
+fn source_or_none(descriptors: &[i32], source: u32) -> Result<i32> {
+    match source {
+        mapping::NO_FILE => Ok(-1),
+        source => descriptors.get(source as usize).copied().ok_or(Errno::EBADF),
+    }
+}
+
+/// The next `length` bytes of the answer.
+fn room<'b>(answer: &'b mut [u8], answered: &mut usize, length: usize) -> Result<&'b mut [u8]> {
+    let end = answered.checked_add(length).ok_or(Errno::EINVAL)?;
+    let place = answer.get_mut(*answered..end).ok_or(Errno::EINVAL)?;
+    *answered = end;
+    Ok(place)
+}
+
+fn answer_with(answer: &mut [u8], answered: &mut usize, bytes: &[u8]) -> Result<()> {
+    for (place, byte) in room(answer, answered, bytes.len())?.iter_mut().zip(bytes) {
+        *place = *byte;
+    }
+    Ok(())
 }
 
 fn default_signals() -> Result<()> {
@@ -165,7 +287,7 @@ fn filter<'s>(plan: &Plan<'_>, span: Span, scratch: &'s mut [u64]) -> Result<&'s
 }
 
 fn hand_out(listener: i32, socket: i32) -> Result<()> {
-    descriptor::send(socket, listener)?;
+    message::send(socket, &[0], &[listener], true)?;
     // SAFETY: the kernel gave this number to the newborn, and only it.
     unsafe { descriptor::close(listener) }
 }

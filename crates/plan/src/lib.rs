@@ -19,6 +19,7 @@
 #[cfg(not(beget_freestanding))]
 extern crate std;
 
+pub mod birth;
 #[cfg(not(beget_freestanding))]
 pub mod blob;
 #[cfg(not(beget_freestanding))]
@@ -27,10 +28,15 @@ pub mod encoding;
 #[cfg(not(beget_freestanding))]
 pub mod engine;
 pub mod interpreter;
+#[cfg(not(beget_freestanding))]
+pub mod link;
+mod memory;
+pub mod message;
 pub mod op;
+pub mod stub;
 
 #[cfg(not(beget_freestanding))]
 pub use draft::Draft;
 pub use encoding::{Malformed, Plan};
-pub use interpreter::Fault;
+pub use interpreter::{Fault, Outcome};
 pub use op::{Engine, Op};

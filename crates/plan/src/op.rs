@@ -3,6 +3,22 @@
 //! An operation is 32 bytes: a code and up to seven words. Each names the engines that may run it: one that would change the
 //! process a `vfork` child shares its memory with is legal only where the newborn has memory of its own.
 
+/// Bits of [`Op::Map`] and [`Op::Protect`].
+pub mod mapping {
+    /// It may be read.
+    pub const READ: u32 = 1;
+    /// It may be written, which changes the process's own copy only.
+    pub const WRITE: u32 = 2;
+    /// It may be executed.
+    pub const EXECUTE: u32 = 4;
+    /// What is mapped there already is replaced; else the operation fails with `EEXIST`.
+    pub const REPLACE: u32 = 8;
+    /// For [`Op::Protect`](super::Op::Protect): down to the end of a stack, and what it will grow by.
+    pub const DOWN: u32 = 16;
+    /// No file.
+    pub const NO_FILE: u32 = u32::MAX;
+}
+
 /// Where a plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -173,6 +189,9 @@ operations! {
     /// Makes the directory in a slot the working directory.
     9 ChangeDirectory { /// The directory.
         slot: i32 } any;
+    /// Makes a directory that came with the plan the working directory.
+    39 ChangeDirectoryTo { /// Index into the descriptors that came with the plan.
+        source: u32 } any;
     /// Sets the file mode creation mask.
     10 Umask { /// The mask.
         mode: u32 } any;
@@ -232,7 +251,46 @@ operations! {
     /// Sets whether others of this user may look into it.
     26 Dumpable { /// 0 or 1.
         value: u32 } fresh;
-    /// Executes the program in a slot. Ends every plan.
+    /// Maps memory, or a part of a file, and answers with its address in eight bytes.
+    29 Map { /// Where, or 0 for wherever the kernel likes.
+        at: u64, /// Bytes.
+        length: u64, /// Where in the file it begins, in pages.
+        page: u32, /// What may be done there, and whether it may replace what is there: bits of [`mapping`].
+        how: u32, /// Index into the descriptors that came with the plan; [`mapping::NO_FILE`] for memory of no file.
+        source: u32 } fresh;
+    /// Removes mappings.
+    30 Unmap { /// Where.
+        at: u64, /// Bytes.
+        length: u64 } fresh;
+    /// Changes what may be done with memory.
+    31 Protect { /// Where.
+        at: u64, /// Bytes.
+        length: u64, /// Bits of [`mapping`].
+        how: u32 } fresh;
+    /// Writes into memory.
+    32 Write { /// Where.
+        at: u64, /// What.
+        bytes: Span } fresh;
+    /// Answers with what is in memory.
+    33 Read { /// Where.
+        at: u64, /// Bytes.
+        length: u32 } fresh;
+    /// Tells the kernel where the parts of the program's memory are, for `/proc` and `brk`.
+    34 MemoryMap { /// [`beget_sys::process::MemoryMap`], 13 numbers of eight bytes.
+        fields: Span, /// Index of the executable file into the descriptors that came with the plan, or [`mapping::NO_FILE`]. A kernel
+        /// that refuses to set it, or has no such call at all, is not an error.
+        executable: u32 } fresh;
+    /// Sets the name that `ps` shows.
+    35 Name { /// Where it begins in the data.
+        name: u32 } any;
+    /// Stops itself, until somebody continues it.
+    36 Stop {} fresh;
+    /// Has the exec that follows stop the process before the first instruction of its program.
+    37 StopAtExec {} any;
+    /// Leaves for a program that was put into memory, and takes away all that is not the program's. Ends a plan.
+    38 Enter { /// [`Registers`](crate::stub::Registers), eight numbers of eight bytes.
+        registers: Span } fresh;
+    /// Executes the program in a slot. Ends a plan.
     27 Execute { /// The program.
         program: i32, /// Its arguments: offsets, of four bytes each, of strings.
         arguments: Span, /// Its environment, likewise.

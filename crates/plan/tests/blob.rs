@@ -3,7 +3,8 @@
 mod support;
 
 use beget_plan::blob::{CODE, Entry, REFUSED};
-use beget_plan::{Draft, Engine, Op, Plan, interpreter};
+use beget_plan::interpreter::{self, Bench, Home, Outcome};
+use beget_plan::{Draft, Engine, Op, Plan};
 
 /// Maps the blob, readable and executable, wherever `hint` says.
 fn map(hint: usize) -> Entry {
@@ -50,7 +51,7 @@ fn program() -> std::fs::File {
 
 #[test]
 fn it_is_small() {
-    assert!(CODE.len() < 8 << 10, "{} bytes", CODE.len());
+    assert!(CODE.len() < 12 << 10, "{} bytes", CODE.len());
 }
 
 #[test]
@@ -180,6 +181,10 @@ extern "C" fn run(errand: *mut Errand<'_>) {
     // SAFETY: the caller's errand, alone.
     let errand = unsafe { &mut *errand };
     let Ok(plan) = Plan::check(errand.plan, Engine::Vfork) else { return };
+    let mut bench =
+        Bench { descriptors: &mut [], scratch: errand.scratch, answer: &mut [], home: Home::NONE };
     // SAFETY: this process was forked for it.
-    errand.fault = Some(unsafe { interpreter::run(&plan, &mut [], errand.scratch) });
+    if let Outcome::Failed(fault) = unsafe { interpreter::run(&plan, &mut bench) } {
+        errand.fault = Some(fault);
+    }
 }

@@ -80,7 +80,7 @@ fn link(name: &str, added: &str, called: &str) -> Option<Output> {
         blob.arg(format!("-Clink-arg={argument}"));
     }
     blob.args([
-        "-Clink-arg=-Wl,-T,blob/link.ld",
+        "-Clink-arg=-Wl,-T,blob/blob.ld",
         "--extern=beget_plan=libbeget_plan.rlib",
         system,
         "-L",
@@ -105,7 +105,7 @@ fn as_it_is_it_links() {
 
 #[test]
 fn a_reachable_panic_is_refused() {
-    let called = "if scratch[descriptors.len()] == 7 { return Fault { op: 0, errno: Errno::EINVAL }; }";
+    let called = "if bench.scratch[bench.descriptors.len()] == 7 { return Outcome::Failed(Fault { op: 0, errno: Errno::EINVAL }); }";
     assert_refused("panic", "", called, "BLOB_CONTAINS_A_REACHABLE_PANIC");
 }
 
@@ -113,7 +113,7 @@ fn a_reachable_panic_is_refused() {
 fn writable_data_is_refused() {
     let added = "static CALLS: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(1);";
     let called = "if CALLS.fetch_add(plan.count(), core::sync::atomic::Ordering::Relaxed) == 3 {
-        return Fault { op: 0, errno: Errno::EINVAL };
+        return Outcome::Failed(Fault { op: 0, errno: Errno::EINVAL });
     }";
     assert_refused("writable", added, called, "the blob has writable data");
 }
@@ -129,7 +129,7 @@ fn a_table_of_functions_is_refused() {
     let called = "
         let table = core::hint::black_box(&TABLE);
         if table.get(plan.count()).is_some_and(|function| function(plan.count() as u64) == 9) {
-            return Fault { op: 0, errno: Errno::EINVAL };
+            return Outcome::Failed(Fault { op: 0, errno: Errno::EINVAL });
         }";
     assert_refused("table", added, called, "the blob ");
 }

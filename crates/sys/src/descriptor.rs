@@ -90,57 +90,68 @@ pub fn controlling_terminal(fd: i32) -> Result<()> {
     unsafe { arch::call3(nr::IOCTL, fd as usize, TIOCSCTTY, 0) }.map(drop)
 }
 
-/// `struct msghdr` with one byte of payload and room for one descriptor.
-#[repr(C)]
-struct Message {
-    name: *const u8,
-    name_length: u32,
-    _pad: u32,
-    vector: *const Vector,
-    vector_length: usize,
-    control: *const Control,
-    control_length: usize,
-    flags: i32,
-}
-
-#[repr(C)]
-struct Vector {
-    base: *const u8,
-    length: usize,
-}
-
-#[repr(C)]
-struct Control {
-    length: usize,
-    level: i32,
-    kind: i32,
-    fd: i32,
-    _pad: u32,
-}
-
-/// Sends one byte and the descriptor `fd` over the Unix socket `socket` (`SCM_RIGHTS`, `man 7 unix`).
+/// Has the calling process stopped (SIGSTOP) by its next exec, before the first instruction of the program.
+///
+/// The exec closes close-on-exec descriptors when nothing of the old program is left to run. Here that closes one end of a socket
+/// pair whose other end is to signal the process when its peer goes (`man 2 fcntl`, `F_SETOWN`, `F_SETSIG`, `O_ASYNC`). The ends are
+/// closed in the kernel's order, which is not promised, and the end that is closed first must not be the one that signals: of two
+/// pairs, armed at opposite ends, one is right.
 ///
 /// # Errors
-/// Those of `sendmsg`: `EPIPE` when the other end is gone, `EBADF`, `ETOOMANYREFS`.
-pub fn send(socket: i32, fd: i32) -> Result<()> {
-    const SOL_SOCKET: i32 = 1;
-    const SCM_RIGHTS: i32 = 1;
-    const MSG_NOSIGNAL: usize = 0x4000;
-    let byte = 0u8;
-    let vector = Vector { base: &raw const byte, length: 1 };
-    let control = Control { length: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd, _pad: 0 };
-    let message = Message {
-        name: core::ptr::null(),
-        name_length: 0,
-        _pad: 0,
-        vector: &raw const vector,
-        vector_length: 1,
-        control: &raw const control,
-        control_length: size_of::<Control>(),
-        flags: 0,
-    };
-    // SAFETY: the kernel reads the message and what it points to, all of it on this stack.
-    unsafe { arch::call3(nr::SENDMSG, socket as usize, &raw const message as usize, MSG_NOSIGNAL) }.map(drop)
+/// `EMFILE` when there are no numbers for two pairs of sockets; what a filter answers.
+pub fn stop_at_exec() -> Result<()> {
+    const SIGSTOP: usize = 19;
+    const F_GETFL: usize = 3;
+    const F_SETFL: usize = 4;
+    const F_SETOWN: usize = 8;
+    const F_SETSIG: usize = 10;
+    const O_ASYNC: usize = 0o20_000;
+    let own = crate::process::process()?;
+    for armed in 0..2 {
+        let pair = socket_pair()?;
+        let [fd, _] = if armed == 0 { pair } else { [pair[1], pair[0]] };
+        let set = |command: usize, value: usize| {
+            // SAFETY: numbers only.
+            unsafe { arch::call3(nr::FCNTL, fd as usize, command, value) }
+        };
+        set(F_SETOWN, own)?;
+        set(F_SETSIG, SIGSTOP)?;
+        let flags = set(F_GETFL, 0)?;
+        set(F_SETFL, flags | O_ASYNC)?;
+    }
+    Ok(())
+}
+
+/// Two Unix stream sockets, connected, close-on-exec, as numbers that nobody owns yet.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn socket_pair() -> Result<[i32; 2]> {
+    const AF_UNIX: usize = 1;
+    const STREAM_CLOSE_ON_EXEC: usize = 1 | O_CLOEXEC;
+    let mut pair = [-1; 2];
+    // SAFETY: the kernel writes two numbers on this stack.
+    unsafe { arch::call4(nr::SOCKETPAIR, AF_UNIX, STREAM_CLOSE_ON_EXEC, 0, pair.as_mut_ptr() as usize) }?;
+    Ok(pair)
+}
+
+/// Opens a file to read, close-on-exec.
+///
+/// # Errors
+/// Those of `open`.
+pub fn open_to_read(path: &core::ffi::CStr) -> Result<i32> {
+    const AT_FDCWD: usize = -100isize as usize;
+    // SAFETY: the kernel reads a string that ends in NUL.
+    unsafe { arch::call4(nr::OPENAT, AT_FDCWD, path.as_ptr() as usize, O_CLOEXEC, 0) }.map(|fd| fd as i32)
+}
+
+/// Reads into `bytes`; 0 at the end.
+///
+/// # Errors
+/// Those of `read`.
+pub fn read(fd: i32, bytes: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes into a borrow of the caller's.
+    unsafe { arch::call3(nr::READ, fd as usize, bytes.as_mut_ptr() as usize, bytes.len()) }
 }
 
 /// A descriptor of one's own for what `number` refers to, wherever that came from: how a program takes up a descriptor that its

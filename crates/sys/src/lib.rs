@@ -27,13 +27,12 @@ mod errno;
 #[cfg(not(beget_freestanding))]
 pub mod keyring;
 pub mod landlock;
-#[cfg(not(beget_freestanding))]
 pub mod memory;
+pub mod message;
 pub mod nr;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
-#[cfg(not(beget_freestanding))]
 pub mod wait;
 
 pub use errno::{Errno, Result};

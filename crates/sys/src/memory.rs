@@ -1,10 +1,138 @@
-//! Anonymous memory for a child's stack, with a guard below it.
+//! Memory: mappings of the calling process, copies that fail instead of faulting, and a child's stack with a guard below it.
+//!
+//! Safety idea: changing a mapping can take memory from under a reference, so those calls are `unsafe`; they are for a process
+//! that knows all of its own memory, or for a [`Guarded`] region that one value owns.
 
 use core::ptr::NonNull;
 
 use crate::{Result, arch, nr};
 
-const PAGE: usize = 4096;
+/// The size of a page on this machine.
+pub const PAGE: usize = 4096;
+
+/// What may be done with a mapping, and how it is placed (`man 2 mmap`).
+pub mod how {
+    /// Nothing.
+    pub const NONE: usize = 0;
+    /// It may be read.
+    pub const READ: usize = 1;
+    /// It may be written.
+    pub const WRITE: usize = 2;
+    /// It may be executed.
+    pub const EXECUTE: usize = 4;
+    /// The change goes down to the lowest page of a stack, and to what it grows by (`PROT_GROWSDOWN`).
+    pub const DOWN: usize = 0x0100_0000;
+    /// Writes stay in this process.
+    pub const PRIVATE: usize = 0x02;
+    /// At this address, in place of what is there.
+    pub const FIXED: usize = 0x10;
+    /// Of no file, and zero.
+    pub const ANONYMOUS: usize = 0x20;
+    /// At this address, and only if nothing is there (Linux 4.17).
+    pub const FIXED_NOREPLACE: usize = 0x10_0000;
+}
+
+/// Maps `length` bytes of `fd` from `offset` (`man 2 mmap`) and gives the address.
+///
+/// # Errors
+/// `EEXIST` when something is there and must not be replaced; `EACCES`, `EINVAL`, `ENOMEM`, `ENODEV`, `EPERM`.
+///
+/// # Safety
+/// What [`how::FIXED`] replaces must not be in use.
+pub unsafe fn map(
+    at: usize,
+    length: usize,
+    protection: usize,
+    flags: usize,
+    fd: i32,
+    offset: usize,
+) -> Result<usize> {
+    // SAFETY: the caller answers for what is replaced.
+    unsafe { arch::call6(nr::MMAP, at, length, protection, flags, fd as usize, offset) }
+}
+
+/// Removes every mapping in a range (`man 2 munmap`).
+///
+/// # Errors
+/// `EINVAL` when it is not a range of whole pages.
+///
+/// # Safety
+/// Nothing there may be in use.
+pub unsafe fn unmap(at: usize, length: usize) -> Result<()> {
+    // SAFETY: the caller answers for what goes away.
+    unsafe { arch::call2(nr::MUNMAP, at, length) }.map(drop)
+}
+
+/// Changes what may be done with the pages of a range (`man 2 mprotect`).
+///
+/// # Errors
+/// `ENOMEM` when a page is not mapped; `EACCES` when its file forbids it; `EINVAL`.
+///
+/// # Safety
+/// Nobody may rely on rights that go away.
+pub unsafe fn protect(at: usize, length: usize, protection: usize) -> Result<()> {
+    // SAFETY: the caller answers for what is lost.
+    unsafe { arch::call3(nr::MPROTECT, at, length, protection) }.map(drop)
+}
+
+/// What [`advise`] says of memory (`man 2 madvise`).
+pub mod advice {
+    /// Nothing special: fails with `ENOMEM` when there is a hole, and changes nothing.
+    pub const NORMAL: usize = 0;
+    /// Make every page there as if it was written to (Linux 5.14).
+    pub const POPULATE_WRITE: usize = 23;
+}
+
+/// Says something of a range of pages that does not change what is in them.
+///
+/// # Errors
+/// `ENOMEM` when a page is not mapped; `EFAULT` or `EINVAL` when it cannot be written to; `EINVAL` for advice that is not known.
+pub fn advise(at: usize, length: usize, advice: usize) -> Result<()> {
+    if advice != advice::NORMAL && advice != advice::POPULATE_WRITE {
+        return Err(crate::Errno::EINVAL);
+    }
+    // SAFETY: neither advice changes the contents of memory or takes any away.
+    unsafe { arch::call3(nr::MADVISE, at, length, advice) }.map(drop)
+}
+
+#[repr(C)]
+struct Piece {
+    base: usize,
+    length: usize,
+}
+
+/// Copies `bytes` to the address `at` of this process: an error where a plain copy would fault (`man 2 process_vm_writev`).
+///
+/// # Errors
+/// `EFAULT` when not all of it may be written, and then a part may have been; `EPERM` or `ENOSYS` where a filter refuses the call.
+///
+/// # Safety
+/// Nobody else may use that memory.
+pub unsafe fn copy_to(at: usize, bytes: &[u8]) -> Result<()> {
+    let local = Piece { base: bytes.as_ptr() as usize, length: bytes.len() };
+    transfer(nr::PROCESS_VM_WRITEV, &local, at)
+}
+
+/// Copies from the address `at` of this process to `bytes`, likewise.
+///
+/// # Errors
+/// As for [`copy_to`], for reading.
+pub fn copy_from(at: usize, bytes: &mut [u8]) -> Result<()> {
+    let local = Piece { base: bytes.as_mut_ptr() as usize, length: bytes.len() };
+    transfer(nr::PROCESS_VM_READV, &local, at)
+}
+
+fn transfer(number: u32, local: &Piece, at: usize) -> Result<()> {
+    if local.length == 0 {
+        return Ok(());
+    }
+    let remote = Piece { base: at, length: local.length };
+    let own = crate::process::process()?;
+    let (local_at, remote_at) = (core::ptr::from_ref(local) as usize, &raw const remote as usize);
+    // SAFETY: both pieces are on the stack; the local one is a borrow of the caller's, the remote one the caller answers for.
+    let done = unsafe { arch::call6(number, own, local_at, 1, remote_at, 1, 0) }?;
+    if done == local.length { Ok(()) } else { Err(crate::Errno::EFAULT) }
+}
 
 /// A private mapping whose lowest page cannot be touched: an overflow of a stack in it faults instead of corrupting.
 #[derive(Debug)]
@@ -19,15 +147,14 @@ impl Guarded {
     /// # Errors
     /// `ENOMEM` when there is no room.
     pub fn map(length: usize) -> Result<Guarded> {
-        const READ_WRITE: usize = 3;
-        const PRIVATE_ANONYMOUS: usize = 0x22;
-        let length = length.next_multiple_of(PAGE) + PAGE;
+        let Some(length) = length.checked_add(2 * PAGE - 1) else { return Err(crate::Errno::ENOMEM) };
+        let length = length & !(PAGE - 1);
         // SAFETY: a new mapping, wherever the kernel likes, overlaps nothing.
-        let base = unsafe { arch::call6(nr::MMAP, 0, length, READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX, 0) }?;
+        let base = unsafe { map(0, length, how::READ | how::WRITE, how::PRIVATE | how::ANONYMOUS, -1, 0) }?;
         let Some(base) = NonNull::new(base as *mut u8) else { return Err(crate::Errno::ENOMEM) };
         let guarded = Guarded { base, length };
         // SAFETY: the page is ours and nothing refers to it yet.
-        unsafe { arch::call3(nr::MPROTECT, guarded.base.as_ptr() as usize, PAGE, 0) }?;
+        unsafe { protect(guarded.base.as_ptr() as usize, PAGE, how::NONE) }?;
         Ok(guarded)
     }
 
@@ -58,7 +185,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours and nothing borrows it any more.
-        let _ = unsafe { arch::call2(nr::MUNMAP, self.base.as_ptr() as usize, self.length) };
+        let _ = unsafe { unmap(self.base.as_ptr() as usize, self.length) };
     }
 }
 

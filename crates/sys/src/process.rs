@@ -34,7 +34,9 @@ macro_rules! plain {
 
 const PR_SET_PDEATHSIG: usize = 1;
 const PR_SET_DUMPABLE: usize = 4;
+const PR_SET_NAME: usize = 15;
 const PR_SET_TIMERSLACK: usize = 29;
+const PR_SET_MM: usize = 35;
 const PR_SET_CHILD_SUBREAPER: usize = 36;
 const PR_SET_NO_NEW_PRIVS: usize = 38;
 const JOIN_SESSION_KEYRING: usize = 1;
@@ -255,20 +257,87 @@ pub unsafe fn execute(program: i32, arguments: *const *const u8, environment: *c
     }
 }
 
+/// Sets the name that `ps` shows (`PR_SET_NAME`); what is past 15 bytes is cut off.
+///
+/// # Errors
+/// None of its own.
+///
+/// # Safety
+/// `name` must point to a string that ends in NUL.
+pub unsafe fn set_name(name: *const u8) -> Result<()> {
+    // SAFETY: the caller answers for the string.
+    unsafe { arch::call5(nr::PRCTL, PR_SET_NAME, name as usize, 0, 0, 0) }.map(drop)
+}
+
+/// `struct prctl_mm_map`: where the kernel takes the parts of the process's memory to be, for `/proc` and `brk`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryMap {
+    /// The program's text.
+    pub code: [u64; 2],
+    /// The program's data.
+    pub data: [u64; 2],
+    /// Where the heap begins, and where it ends.
+    pub heap: [u64; 2],
+    /// Where the stack began.
+    pub stack: u64,
+    /// The strings of the arguments.
+    pub arguments: [u64; 2],
+    /// The strings of the environment.
+    pub environment: [u64; 2],
+    /// Where the auxiliary vector lies.
+    pub auxiliary: u64,
+    /// Its size in bytes.
+    pub auxiliary_size: u32,
+    /// The file that `/proc/PID/exe` means; `u32::MAX` leaves it. To set it takes CAP_CHECKPOINT_RESTORE.
+    pub executable: u32,
+}
+
+/// Tells the kernel where the parts of this process's memory are (`PR_SET_MM_MAP`).
+///
+/// # Errors
+/// `EINVAL` when a range is none, or the kernel was built without it (CONFIG_CHECKPOINT_RESTORE); `EPERM` for another executable
+/// without the right; `EBUSY` when the present executable is still mapped.
+pub fn set_memory_map(map: &MemoryMap) -> Result<()> {
+    const MAP: usize = 14;
+    let at = core::ptr::from_ref(map) as usize;
+    // SAFETY: the kernel reads 104 bytes, borrowed for the call, and the auxiliary vector they point to, or answers EFAULT; it
+    // keeps addresses for `/proc` and `brk` and touches no memory.
+    unsafe { arch::call5(nr::PRCTL, PR_SET_MM, MAP, at, size_of::<MemoryMap>(), 0) }.map(drop)
+}
+
+/// The size that the kernel wants of [`MemoryMap`]; an error where it has no such call.
+///
+/// # Errors
+/// `EINVAL` when the kernel was built without it.
+pub fn memory_map_size() -> Result<u32> {
+    const MAP_SIZE: usize = 15;
+    let mut size = 0u32;
+    // SAFETY: the kernel writes four bytes on this stack.
+    unsafe { arch::call5(nr::PRCTL, PR_SET_MM, MAP_SIZE, &raw mut size as usize, 0, 0) }?;
+    Ok(size)
+}
+
+const _: () = assert!(size_of::<MemoryMap>() == 104);
+
+/// A descriptor for the process of this number (`man 2 pidfd_open`, Linux 5.3), close-on-exec, that nobody owns yet.
+///
+/// # Errors
+/// `ESRCH` when there is none; `EMFILE`; `ENOSYS`.
+pub fn open(number: u32) -> Result<i32> {
+    // SAFETY: numbers only.
+    unsafe { arch::call2(nr::PIDFD_OPEN, number as usize, 0) }.map(|fd| fd as i32)
+}
+
 /// `CLONE_PIDFD`.
-#[cfg(not(beget_freestanding))]
 const CLONE_PIDFD: u64 = 0x1000;
-#[cfg(not(beget_freestanding))]
 const CLONE_VM: u64 = 0x100;
-#[cfg(not(beget_freestanding))]
 const CLONE_VFORK: u64 = 0x4000;
-#[cfg(not(beget_freestanding))]
+const CLONE_PARENT: u64 = 0x8000;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
-#[cfg(not(beget_freestanding))]
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// `struct clone_args`, all of it up to Linux 5.7.
-#[cfg(not(beget_freestanding))]
 #[repr(C)]
 #[derive(Default)]
 struct CloneArguments {
@@ -285,6 +354,15 @@ struct CloneArguments {
     cgroup: u64,
 }
 
+/// A new child as the kernel gives it: numbers that nobody owns yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Born {
+    /// Process number, as this process sees it.
+    pub number: u32,
+    /// Its pidfd, close-on-exec.
+    pub pidfd: i32,
+}
+
 /// A new child: its number, and the descriptor that means it and no other.
 #[cfg(not(beget_freestanding))]
 #[derive(Debug)]
@@ -295,9 +373,31 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+#[cfg(not(beget_freestanding))]
+impl Born {
+    /// Takes ownership of the pidfd.
+    ///
+    /// # Safety
+    /// Nobody else may own it.
+    #[must_use]
+    pub unsafe fn own(self) -> Child {
+        // SAFETY: the caller's promise.
+        Child { number: self.number, pidfd: unsafe { OwnedFd::from_raw_fd(self.pidfd) } }
+    }
+}
+
+/// Where a child is born.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cradle {
+    /// The open directory of its cgroup (`CLONE_INTO_CGROUP`).
+    pub cgroup: Option<i32>,
+    /// It becomes a child of the caller's parent (`CLONE_PARENT`).
+    pub parent: bool,
+}
+
 /// Makes a child that shares the caller's memory and holds the calling thread until it executes a program or ends.
 ///
-/// `clone3` with `CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND`, and `CLONE_INTO_CGROUP` when `cgroup` is given.
+/// `clone3` with `CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND`, and what `cradle` asks for.
 /// Where a filter answers `clone3` with `ENOSYS` (Kubernetes' default does), `clone` with the first three, which gives the pidfd
 /// just as atomically (Linux 5.2). The exit signal is none: a birth that fails never wakes a host's SIGCHLD handler, and a
 /// successful exec makes it SIGCHLD.
@@ -309,13 +409,12 @@ pub struct Child {
 /// # Safety
 /// Every signal must be blocked in the calling thread. `entry` must not return, unwind, allocate or touch thread-local storage;
 /// what `context` and `stack` refer to must be used by nobody else until this returns.
-#[cfg(not(beget_freestanding))]
 pub unsafe fn clone_sharing_memory(
     stack: &mut [u8],
-    cgroup: Option<i32>,
+    cradle: Cradle,
     entry: extern "C" fn(*mut ()) -> !,
     context: *mut (),
-) -> Result<Child> {
+) -> Result<Born> {
     let mut pidfd = -1i32;
     let base = stack.as_mut_ptr() as usize;
     let top = (base + stack.len()) & !15;
@@ -326,21 +425,34 @@ pub unsafe fn clone_sharing_memory(
         stack_size: (top - base) as u64,
         ..CloneArguments::default()
     };
-    if let Some(cgroup) = cgroup {
+    if let Some(cgroup) = cradle.cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup as u64;
     }
+    let parent = if cradle.parent { CLONE_PARENT } else { 0 };
+    arguments.flags |= parent;
     let clone3 = [&raw const arguments as usize, size_of::<CloneArguments>(), 0, 0, 0];
     // SAFETY: the arguments describe a child on its own stack; the rest is the caller's promise.
     let mut number = unsafe { arch::clone_onto(nr::CLONE3, clone3, entry, context) };
-    if number == Err(Errno::ENOSYS) && cgroup.is_none() {
-        let flags = (CLONE_VM | CLONE_VFORK | CLONE_PIDFD) as usize;
+    if number == Err(Errno::ENOSYS) && cradle.cgroup.is_none() {
+        let flags = (CLONE_VM | CLONE_VFORK | CLONE_PIDFD | parent) as usize;
         // SAFETY: as above; in this call the third argument is where the pidfd goes.
         number = unsafe {
             arch::clone_onto(nr::CLONE, [flags, top, &raw mut pidfd as usize, 0, 0], entry, context)
         };
     }
-    let number = number? as u32;
-    // SAFETY: the kernel wrote the number of a new descriptor, which nobody else knows.
-    Ok(Child { number, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+    Ok(Born { number: number? as u32, pidfd })
+}
+
+/// Makes a child with a copy of the caller's memory; gives its number, and `None` in the child. It has no exit signal.
+///
+/// # Errors
+/// `EAGAIN` past a process limit; `ENOMEM`.
+///
+/// # Safety
+/// Whoever calls this must do without all that a C library expects of a `fork`: it is for a process without one.
+pub unsafe fn fork() -> Result<Option<u32>> {
+    // SAFETY: no flags, no stack: the child goes on here, in a copy.
+    let number = unsafe { arch::call5(nr::CLONE, 0, 0, 0, 0, 0) }?;
+    Ok((number != 0).then_some(number as u32))
 }

@@ -61,6 +61,16 @@ pub fn set_mask(set: SignalSet) -> Result<SignalSet> {
     Ok(SignalSet(old))
 }
 
+/// Whether eight bytes at an address of this process can be read; those of a stack that would grow there are made. It is found out
+/// by a call that reads them and does nothing with them.
+#[must_use]
+pub fn may_read(at: usize) -> bool {
+    const NO_SUCH_CHANGE: usize = 99;
+    // SAFETY: the kernel reads the bytes, or answers EFAULT, and then refuses what is asked, so nothing changes.
+    let answer = unsafe { arch::call4(nr::RT_SIGPROCMASK, NO_SUCH_CHANGE, at, 0, SET_SIZE) };
+    answer == Err(crate::Errno::EINVAL)
+}
+
 /// Gives `signal` its default disposition.
 ///
 /// # Errors
@@ -110,12 +120,18 @@ pub fn kill(process: i32, signal: i32) -> Result<()> {
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
 #[cfg(not(beget_freestanding))]
 pub fn descriptor(set: SignalSet) -> Result<OwnedFd> {
+    // SAFETY: the kernel just gave us this descriptor and nobody else knows it.
+    raw_descriptor(set).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The same, as a number that nobody owns yet.
+///
+/// # Errors
+/// As for [`descriptor`](fn@descriptor).
+pub fn raw_descriptor(set: SignalSet) -> Result<i32> {
     const SFD_CLOEXEC_NONBLOCK: usize = 0o2_000_000 | 0o4_000;
     let new = usize::MAX;
     // SAFETY: the kernel reads eight bytes at `set`.
-    let fd = unsafe {
-        arch::call4(nr::SIGNALFD4, new, &raw const set.0 as usize, SET_SIZE, SFD_CLOEXEC_NONBLOCK)
-    }?;
-    // SAFETY: the kernel just gave us this descriptor and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    unsafe { arch::call4(nr::SIGNALFD4, new, &raw const set.0 as usize, SET_SIZE, SFD_CLOEXEC_NONBLOCK) }
+        .map(|fd| fd as i32)
 }

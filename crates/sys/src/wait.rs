@@ -1,5 +1,6 @@
 //! Waiting for a process by its pidfd, with its resource use, and asking after one whose status somebody else took.
 
+#[cfg(not(beget_freestanding))]
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::{Errno, Result, arch, nr};
@@ -44,6 +45,22 @@ pub struct Usage {
     pub involuntary_switches: i64,
 }
 
+impl Usage {
+    /// As it lies in memory, for another process of this machine.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 144] {
+        // SAFETY: it is 144 bytes of numbers without a gap, and any bytes may be read.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// What another process of this machine wrote so.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 144]) -> Usage {
+        // SAFETY: any bytes are numbers; they need not be aligned.
+        unsafe { core::ptr::from_ref(bytes).cast::<Usage>().read_unaligned() }
+    }
+}
+
 /// Which changes to wait for, and how (`man 2 waitid`).
 pub mod option {
     /// Do not wait: tell what is there.
@@ -52,6 +69,8 @@ pub mod option {
     pub const STOPPED: u32 = 2;
     /// Ends.
     pub const EXITED: u32 = 4;
+    /// Going on after a stop.
+    pub const CONTINUED: u32 = 8;
     /// Leave the status to be taken again.
     pub const NO_WAIT: u32 = 0x0100_0000;
     /// Children of any kind, also those without SIGCHLD as their exit signal.
@@ -74,12 +93,14 @@ struct Information {
 
 const P_ALL: usize = 0;
 const P_PID: usize = 1;
+#[cfg(not(beget_freestanding))]
 const P_PIDFD: usize = 3;
 
 /// Waits for the child behind `pidfd`. `None` with [`option::NO_HANG`] when nothing changed.
 ///
 /// # Errors
 /// `ECHILD` when it is not a child of this process, or its status was taken; `EINTR`.
+#[cfg(not(beget_freestanding))]
 pub fn on(pidfd: BorrowedFd<'_>, options: u32) -> Result<Option<(Change, Usage)>> {
     Ok(wait(P_PIDFD, pidfd.as_raw_fd() as usize, options)?.map(|(_, change, usage)| (change, usage)))
 }
@@ -123,6 +144,7 @@ fn wait(kind: usize, id: usize, options: u32) -> Result<Option<(i32, Change, Usa
 ///
 /// # Errors
 /// `ESRCH` when it has ended; `EPERM`; `EINVAL` for an unknown signal.
+#[cfg(not(beget_freestanding))]
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: no memory is passed.
     unsafe { arch::call4(nr::PIDFD_SEND_SIGNAL, pidfd.as_raw_fd() as usize, signal as usize, 0, 0) }.map(drop)
@@ -132,6 +154,7 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
 ///
 /// # Errors
 /// `ENOTTY` or `EINVAL` before Linux 6.13; `ENODATA` when the kernel does not keep it, or the process has not been reaped.
+#[cfg(not(beget_freestanding))]
 pub fn taken_status(pidfd: BorrowedFd<'_>) -> Result<i32> {
     const INFO_EXIT: u64 = 1 << 3;
     const GET_INFO: usize = 0xc040_ff0b;

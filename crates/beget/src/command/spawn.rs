@@ -16,7 +16,7 @@ use super::prepare::Prepared;
 use super::slots::{Slots, Source};
 use super::write::Step;
 use crate::error::{Error, Fault, Result};
-use crate::process::Process;
+use crate::process::{Parent, Process};
 use crate::refusals::Refusals;
 
 /// The ends of the pipes that one spawn makes.
@@ -69,7 +69,8 @@ pub(super) fn spawn(command: &Command, prepared: &Prepared) -> Result<Process> {
     let child = engine::spawn(&plan, &descriptors, command.cgroup.as_ref().map(AsFd::as_fd))
         .map_err(|failure| tell(failure, &prepared.steps))?;
 
-    let mut process = Process::new(child, Arc::clone(&prepared.held), command.kill_on_drop);
+    let mut process = Process::new(child, Parent::Own, Arc::clone(&prepared.held));
+    process.kill_on_drop = command.kill_on_drop;
     process.stdin = pipes.input.map(|(_, ours)| ours);
     let [stdout, stderr] = pipes.outputs;
     process.stdout = stdout.map(|(ours, _)| ours);

@@ -1,0 +1,109 @@
+//! Our end of an embryo's channel: a part goes, an answer comes.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use beget_plan::Fault as Failed;
+use beget_plan::link::Link;
+use beget_plan::message::{Header, Hello, kind};
+use beget_sys::Errno;
+
+use crate::error::{Error, Fault, Result};
+
+/// How an embryo took a part.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// It did all of it, and answers.
+    Done(Vec<u8>),
+    /// It closed the channel: it became a program, or ended.
+    Left,
+    /// An operation failed.
+    Failed(Failed),
+}
+
+/// Where things are in an embryo.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The end of the stack that the kernel made.
+    pub(crate) stack_top: u64,
+    /// What the stub lies in.
+    pub(crate) home: std::ops::Range<u64>,
+    /// It can leave for a program in memory.
+    pub(crate) leaves: bool,
+    /// What the kernel told the stub.
+    pub(crate) auxiliary: Vec<(u64, u64)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Channel {
+    link: Link,
+    place: Option<Place>,
+}
+
+impl Channel {
+    pub(crate) fn new(link: Link) -> Channel {
+        Channel { link, place: None }
+    }
+
+    /// Where things are in it: what it says first of all.
+    pub(crate) fn place(&mut self) -> Result<&Place> {
+        if self.place.is_none() {
+            self.place = Some(self.hear_hello()?);
+        }
+        self.place.as_ref().ok_or_else(confused)
+    }
+
+    fn hear_hello(&self) -> Result<Place> {
+        let message = self.link.receive(true).map_err(failed)?.ok_or_else(gone)?;
+        if message.header.kind != kind::HELLO {
+            return Err(confused());
+        }
+        let hello = Hello::decode(&message.body, 0).ok_or_else(confused)?;
+        let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let begin = long(hello.home_low, hello.home_high);
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+        let pairs = message.body.get(Hello::SIZE..).unwrap_or_default().chunks_exact(16);
+        Ok(Place {
+            stack_top: long(hello.stack_low, hello.stack_high),
+            home: begin..begin.saturating_add(hello.home_bytes.into()),
+            leaves: hello.leaves == 1,
+            auxiliary: pairs.map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect(),
+        })
+    }
+
+    /// Sends a part, with the number that the embryo's end is to have from now on, and waits for what comes of it.
+    pub(crate) fn tell(&mut self, floor: u32, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Taken> {
+        self.place()?;
+        let header = Header { kind: kind::PART, words: [floor, 0, 0, 0], ..Header::default() };
+        match self.link.send(header, body, descriptors) {
+            Ok(()) => {}
+            Err(Errno::EPIPE) => return Err(gone()),
+            Err(errno) => return Err(failed(errno)),
+        }
+        match self.link.receive(true).map_err(failed)? {
+            None => Ok(Taken::Left),
+            Some(answer) if answer.header.kind == kind::ANSWER => match answer.header.words {
+                [_, 0, ..] => Ok(Taken::Done(answer.body)),
+                [op, errno, ..] => Ok(Taken::Failed(Failed { op, errno: Errno(errno as i32) })),
+            },
+            Some(_) => Err(confused()),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+fn failed(errno: Errno) -> Error {
+    Error::kernel("embryo", errno, Fault::Kernel)
+}
+
+pub(crate) fn gone() -> Error {
+    Error::new("embryo", "it has ended", Fault::Kernel)
+}
+
+fn confused() -> Error {
+    Error::new("embryo", "its answer means nothing", Fault::Beget)
+}

@@ -1,0 +1,410 @@
+//! The embryo: a real process, suspended and empty, built through a handle, then started.
+//!
+//! Safety idea: whoever holds the one end of its channel holds the right to build it, and nobody else. To start it is to give that
+//! right up: the channel is closed at both ends, and what took orders at the other end is gone from its memory, before the first
+//! instruction of its program.
+
+mod channel;
+mod construct;
+mod load;
+mod part;
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use beget_plan::stub::{Registers, role};
+use beget_plan::{Draft, Engine, Op, Plan, link};
+use beget_sys::process::Child;
+use beget_sys::signal::SignalSet;
+use beget_sys::wait;
+
+use beget_authority::limit;
+
+pub(crate) use channel::{Channel, Taken};
+pub use construct::Construct;
+pub(crate) use load::{Load, Loaded, Source, c_strings, loader_of, write as write_load};
+pub use part::{Answer, Part, Protection};
+
+use crate::end::Ended;
+use crate::error::{Error, Fault, Result};
+use crate::nursery::{Delivery, Inner, News, Nursery, Request, stub};
+use crate::process::{Parent, Process};
+
+/// A program's image: an ELF executable, opened or in memory.
+///
+/// What is in memory is put into sealed memory first, which nobody can change any more; so the embryo never has a writable view of
+/// what its image says is read-only.
+#[derive(Debug)]
+pub struct Program {
+    source: Source,
+    loader: Option<Source>,
+    path: CString,
+}
+
+impl Program {
+    /// Opens the executable at `path`, and its loader. A script is none.
+    ///
+    /// # Errors
+    /// Those of `open`; what is wrong with a file that is no executable image, or with its loader.
+    pub fn open(path: impl AsRef<Path>) -> Result<Program> {
+        let path = path.as_ref();
+        let part = format!("program {}", path.display());
+        let file =
+            File::open(path).map_err(|error| Error::io(part.as_str(), error).with_fault(Fault::NotFound))?;
+        Program::from_parts(file.into(), part, path)
+    }
+
+    /// The executable that is open as `file`.
+    ///
+    /// # Errors
+    /// As for [`open`](Program::open).
+    pub fn from_file(file: impl Into<OwnedFd>) -> Result<Program> {
+        let file = file.into();
+        let path = beget_authority::real_path(&file).unwrap_or_default();
+        let part = format!("program {}", path.display());
+        Program::from_parts(file, part, &path)
+    }
+
+    /// The executable that these bytes are.
+    ///
+    /// # Errors
+    /// As for [`open`](Program::open), and those of making sealed memory.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Program> {
+        let part = "program in memory";
+        // Mapped executable it must be, and where no memory may be executed as a file that is another matter.
+        let file = crate::nursery::sealed("beget-image", bytes, false)
+            .map_err(|errno| Error::kernel(part, errno, Fault::Kernel))?;
+        Program::from_parts(file, part.to_owned(), Path::new("beget-image"))
+    }
+
+    fn from_parts(file: OwnedFd, part: String, path: &Path) -> Result<Program> {
+        let source = Source::open(file, part)?;
+        let loader = loader_of(&source)?;
+        let path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+        Ok(Program { source, loader, path })
+    }
+}
+
+/// A process that has run no client code: it has memory of its own, which is empty, no descriptor but the one over which it is
+/// told what to become, and the limits, signals and session of a fresh child.
+///
+/// What it is told it does to itself: see [`Construct`]. It has its creator's user and groups and cannot gain rights by what is
+/// loaded into it: a set-user-ID image gains nothing, for no exec looks at its mode. A debugger may be attached to it by its number.
+///
+/// Dropping it ends it, and nothing of it is left; so does the end of its creator, and of its nursery.
+#[derive(Debug)]
+pub struct Embryo {
+    birth: Birth,
+    channel: Channel,
+    /// One past the highest slot that was named: from there on numbers are the stub's.
+    slots: u32,
+    environment: BTreeMap<OsString, OsString>,
+    loaded: Option<Loaded>,
+    mask: SignalSet,
+}
+
+/// The process itself, ended when this is dropped.
+#[derive(Debug)]
+struct Birth {
+    nursery: Arc<Inner>,
+    /// Taken when the embryo has become a process.
+    child: Option<(Child, Arc<News>)>,
+}
+
+impl Nursery {
+    /// Makes an embryo.
+    ///
+    /// # Errors
+    /// Those of a birth; a nursery that has ended.
+    pub fn embryo(&self) -> Result<Embryo> {
+        let (link, theirs) = link::pair().map_err(|errno| Error::kernel("embryo", errno, Fault::Kernel))?;
+        let plan = birth_plan()?;
+        let request = Request {
+            plan: &plan,
+            descriptors: vec![theirs.as_fd(), stub()?.as_fd()],
+            cgroup: None,
+            own: false,
+            stops: true,
+        };
+        let delivery = self.inner.deliver(&[request], false)?.pop();
+        let child = match delivery {
+            Some(Delivery::Child(child, news)) => (child, news),
+            Some(Delivery::None(errno)) => return Err(Error::kernel("embryo", errno, Fault::Kernel)),
+            Some(Delivery::Failed(fault)) => {
+                let checked = Plan::check(&plan, Engine::Vfork).map_err(Error::malformed_plan)?;
+                let step = checked.op(fault.op as usize).map_or("plan", Op::name);
+                return Err(Error::kernel(format!("embryo: {step}"), fault.errno, Fault::Kernel));
+            }
+            Some(Delivery::Own(_)) | None => {
+                return Err(Error::new("embryo", "it was not born", Fault::Beget));
+            }
+        };
+        Ok(Embryo {
+            birth: Birth { nursery: Arc::clone(&self.inner), child: Some(child) },
+            channel: Channel::new(link),
+            slots: 0,
+            environment: BTreeMap::new(),
+            loaded: None,
+            mask: SignalSet::EMPTY,
+        })
+    }
+}
+
+/// What an embryo is born with: the fresh defaults of a child, and the stub.
+fn birth_plan() -> Result<Vec<u8>> {
+    const PROGRAM: i32 = 1;
+    let resources = limit::resources(&[], &[])?;
+    let mut draft = Draft::new();
+    draft.push(Op::NewSession {});
+    draft.push(Op::Raise { floor: 2 });
+    draft.push(Op::Place { source: 0, slot: beget_plan::stub::CHANNEL, closing: 0 });
+    draft.push(Op::Place { source: 1, slot: PROGRAM, closing: 1 });
+    draft.push(Op::Close { first: 2, last: u32::MAX });
+    draft.push(Op::Umask { mode: 0o022 });
+    draft.push(Op::Personality { value: 0 });
+    draft.push(Op::TimerSlack { nanoseconds: 50_000 });
+    for one in resources {
+        draft.push(Op::Limit { resource: one.number, soft: one.bounds.soft, hard: one.bounds.hard });
+    }
+    draft.push(Op::SignalMask { mask: SignalSet::ALL.0 });
+    let arguments = draft.strings([role::EMBRYO]);
+    let environment = draft.strings([]);
+    draft.push(Op::Execute { program: PROGRAM, arguments, environment, listening: 0 });
+    Ok(draft.encode(2))
+}
+
+impl Construct for Embryo {
+    fn apply(&mut self, part: &Part<'_>) -> Result<Vec<Answer>> {
+        self.slots = self.slots.max(part.slots);
+        let plan = part.draft.encode(part.descriptors.len());
+        match self.channel.tell(self.slots, &plan, &part.descriptors)? {
+            Taken::Done(answers) => part.read_answers(&answers),
+            Taken::Failed(fault) => Err(part.error(fault)),
+            Taken::Left => Err(channel::gone()),
+        }
+    }
+}
+
+impl Embryo {
+    /// Its process number: for a debugger, for messages.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.birth.child.as_ref().map_or(0, |(child, _)| child.number)
+    }
+
+    /// How it ended, if somebody ended it; an embryo does not end by itself.
+    ///
+    /// # Errors
+    /// One that was not started is told as that.
+    pub fn wait(&self) -> Result<Ended> {
+        let news = self.birth.child.as_ref().map(|(_, news)| news);
+        let ended = news.and_then(|news| self.birth.nursery.status(news, false));
+        ended.ok_or_else(|| Error::new("embryo", "not started", Fault::Caller))
+    }
+
+    /// Gives a variable to the program that is loaded or executed later.
+    pub fn set_env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Embryo {
+        self.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// The signals that its program starts with blocked, instead of none.
+    pub fn signal_mask(&mut self, mask: SignalSet) -> &mut Embryo {
+        self.mask = mask;
+        self
+    }
+
+    /// Loads a program without an exec: its segments, its loader, and its first stack with these arguments, the first of which is
+    /// its name for itself. Nothing of it runs before [`start`](Embryo::start).
+    ///
+    /// One load succeeds; what another embryo loads is at other addresses.
+    ///
+    /// # Errors
+    /// `EEXIST` where something is mapped already, at the place of a program that must be there; `E2BIG`; those of mapping. The memory
+    /// of an embryo is then as it was.
+    pub fn load(&mut self, program: &Program, arguments: &[impl AsRef<OsStr>]) -> Result<()> {
+        if self.loaded.is_some() {
+            return Err(Error::new(
+                program.source.part.as_str(),
+                "a program is loaded already",
+                Fault::Caller,
+            ));
+        }
+        let arguments: Vec<OsString> = arguments.iter().map(|text| text.as_ref().to_owned()).collect();
+        let arguments = c_strings(&arguments, "argument")?;
+        let variables: Vec<OsString> = self
+            .environment
+            .iter()
+            .map(|(name, value)| [name.as_os_str(), OsStr::new("="), value].into_iter().collect())
+            .collect();
+        let environment = c_strings(&variables, "variable")?;
+        let comm = Path::new(OsStr::from_bytes(program.path.as_bytes())).file_name();
+        let comm = comm.and_then(|name| CString::new(name.as_bytes()).ok()).unwrap_or_default();
+        let load = Load {
+            program: &program.source,
+            loader: program.loader.as_ref(),
+            arguments: &arguments,
+            environment: &environment,
+            name: &program.path,
+            comm: &comm,
+            user: None,
+            group: None,
+        };
+        let place = self.channel.place()?.clone();
+        let mut part = Part::new();
+        let loaded = write_load(&load, &place, &mut part)?;
+        self.apply_load(&part, &loaded)?;
+        let whole =
+            program.source.is_whole().and_then(|()| program.loader.as_ref().map_or(Ok(()), Source::is_whole));
+        if let Err(error) = whole {
+            self.unload(&loaded, part.len());
+            return Err(error);
+        }
+        self.loaded = Some(loaded);
+        Ok(())
+    }
+
+    fn apply_load(&mut self, part: &Part<'_>, loaded: &Loaded) -> Result<()> {
+        let plan = part.draft.encode(part.descriptors.len());
+        match self.channel.tell(self.slots, &plan, &part.descriptors)? {
+            Taken::Done(_) => Ok(()),
+            Taken::Left => Err(channel::gone()),
+            Taken::Failed(fault) => {
+                self.unload(loaded, fault.op as usize);
+                Err(part.error(fault))
+            }
+        }
+    }
+
+    /// Takes back what the first `done` operations of a load have reserved.
+    fn unload(&mut self, loaded: &Loaded, done: usize) {
+        let mut part = Part::new();
+        for (_, range) in loaded.reserved.iter().filter(|(op, _)| *op < done) {
+            part.unmap(range.start, range.end - range.start);
+        }
+        let _ = self.apply(&part);
+    }
+
+    /// What is added to the addresses in the loaded program's image, to find them in its memory.
+    #[must_use]
+    pub fn bias(&self) -> Option<u64> {
+        self.loaded.as_ref().map(|loaded| loaded.bias)
+    }
+
+    /// The registers that its program starts with, for one that was put into its memory by hand; what a load has set is replaced.
+    ///
+    /// The others are zero or of no meaning: the call that takes the stub away leaves something in them.
+    pub fn set_registers(&mut self, registers: Registers) -> &mut Embryo {
+        match &mut self.loaded {
+            Some(loaded) => loaded.registers = registers,
+            None => {
+                let (bias, program, loader, reserved) = (0, 0..0, None, Vec::new());
+                self.loaded = Some(Loaded { registers, bias, program, loader, reserved });
+            }
+        }
+        self
+    }
+
+    /// Ends its construction: the channel is closed at both ends and the stub unmapped before the first instruction of the program.
+    ///
+    /// # Errors
+    /// One with nothing to start; a stack pointer where there is no memory. The embryo has ended then.
+    pub fn start(self) -> Result<Process> {
+        let loaded =
+            self.loaded.as_ref().ok_or_else(|| Error::new("embryo", "nothing was loaded", Fault::Caller))?;
+        let mut part = Part::new();
+        let words: Vec<u8> = loaded.registers.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let registers = part.draft.bytes(&words);
+        let registers = beget_plan::op::Span { at: registers.at, count: registers.count / 8 };
+        part.push(Op::SignalMask { mask: self.mask.0 }, "signal mask");
+        part.push(Op::Enter { registers }, "start");
+        self.finish(&part)
+    }
+
+    /// Ends its construction by an exec: `program` is executed with these arguments, the first of which is its name for itself.
+    ///
+    /// # Errors
+    /// Those of `execveat`. The embryo has ended then.
+    pub fn execute(mut self, program: BorrowedFd<'_>, arguments: &[impl AsRef<OsStr>]) -> Result<Process> {
+        let arguments: Vec<OsString> = arguments.iter().map(|text| text.as_ref().to_owned()).collect();
+        let arguments = c_strings(&arguments, "argument")?;
+        let variables: Vec<OsString> = self
+            .environment
+            .iter()
+            .map(|(name, value)| [name.as_os_str(), OsStr::new("="), value].into_iter().collect())
+            .collect();
+        let environment = c_strings(&variables, "variable")?;
+        let mut part = Part::new();
+        let source = part.lend(program);
+        let slot = self.slots as i32;
+        self.slots += 1;
+        part.push(Op::Place { source, slot, closing: 1 }, "program");
+        part.push(Op::SignalMask { mask: self.mask.0 }, "signal mask");
+        let arguments = part.draft.strings(arguments.iter().map(CString::as_c_str));
+        let environment = part.draft.strings(environment.iter().map(CString::as_c_str));
+        part.push(Op::Execute { program: slot, arguments, environment, listening: 0 }, "program");
+        self.finish(&part)
+    }
+
+    fn finish(mut self, part: &Part<'_>) -> Result<Process> {
+        let plan = part.draft.encode(part.descriptors.len());
+        match self.channel.tell(self.slots, &plan, &part.descriptors)? {
+            Taken::Left => self.into_process(),
+            Taken::Failed(fault) => Err(part.error(fault)),
+            Taken::Done(_) => Err(Error::new("embryo", "it did not start", Fault::Beget)),
+        }
+    }
+
+    fn into_process(mut self) -> Result<Process> {
+        let (child, news) = self.birth.child.take().ok_or_else(channel::gone)?;
+        let nursery = Arc::clone(&self.birth.nursery);
+        Ok(Process::new(child, Parent::Nursery(nursery, news), Arc::default()))
+    }
+
+    /// Runs a whole plan in it, written for a child of these slots, and gives the process that it became.
+    pub(crate) fn become_process(
+        mut self,
+        slots: u32,
+        plan: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<std::result::Result<(Child, Parent), beget_plan::Fault>> {
+        match self.channel.tell(slots, plan, descriptors)? {
+            Taken::Left => {
+                let (child, news) = self.birth.child.take().ok_or_else(channel::gone)?;
+                Ok(Ok((child, Parent::Nursery(Arc::clone(&self.birth.nursery), news))))
+            }
+            Taken::Failed(fault) => Ok(Err(fault)),
+            Taken::Done(_) => Err(Error::new("embryo", "it did not start", Fault::Beget)),
+        }
+    }
+
+    /// Where things are in it.
+    pub(crate) fn place(&mut self) -> Result<channel::Place> {
+        self.channel.place().cloned()
+    }
+}
+
+/// The pidfd.
+impl AsFd for Embryo {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.birth.child {
+            Some((child, _)) => child.pidfd.as_fd(),
+            None => self.channel.as_fd(),
+        }
+    }
+}
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        const SIGKILL: i32 = 9;
+        let Some((child, news)) = self.child.take() else { return };
+        let _ = wait::send_signal(child.pidfd.as_fd(), SIGKILL);
+        self.nursery.await_end(&child, &news);
+        self.nursery.forget(child.number, &news);
+    }
+}

@@ -1,0 +1,231 @@
+//! Operations on a process that is being built, gathered into one message.
+//!
+//! Safety idea: a part is data. It names its descriptors by loan, and says nothing that the check of a plan would not see.
+
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+use beget_authority::limit::Resource;
+use beget_plan::op::mapping;
+use beget_plan::{Draft, Op};
+
+use crate::error::{Error, Fault, Result};
+
+/// What may be done with memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// It may be read.
+    pub read: bool,
+    /// It may be written; a file's own contents never change by that.
+    pub write: bool,
+    /// It may be executed.
+    pub execute: bool,
+}
+
+impl Protection {
+    /// Nothing may be done with it.
+    pub const NONE: Protection = Protection { read: false, write: false, execute: false };
+    /// It may be read.
+    pub const READ: Protection = Protection { read: true, write: false, execute: false };
+    /// It may be read and written.
+    pub const WRITE: Protection = Protection { read: true, write: true, execute: false };
+    /// It may be read and executed.
+    pub const EXECUTE: Protection = Protection { read: true, write: false, execute: true };
+
+    pub(super) fn bits(self) -> u32 {
+        let bit = |on: bool, bit| if on { bit } else { 0 };
+        bit(self.read, mapping::READ) | bit(self.write, mapping::WRITE) | bit(self.execute, mapping::EXECUTE)
+    }
+}
+
+/// What an operation answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// Where memory was mapped.
+    Address(u64),
+    /// What was read.
+    Bytes(Vec<u8>),
+}
+
+/// A list of operations, done in order and in one message. The first that fails ends it: those before it are done.
+#[derive(Debug, Default)]
+pub struct Part<'fd> {
+    pub(super) draft: Draft,
+    pub(super) steps: Vec<(String, Fault)>,
+    pub(super) descriptors: Vec<BorrowedFd<'fd>>,
+    /// One past the highest slot that is named.
+    pub(super) slots: u32,
+}
+
+impl<'fd> Part<'fd> {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Part<'fd> {
+        Part::default()
+    }
+
+    /// How many operations it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub(super) fn push(&mut self, op: Op, words: impl Into<String>) -> &mut Part<'fd> {
+        self.draft.push(op);
+        self.steps.push((words.into(), Fault::Caller));
+        self
+    }
+
+    pub(super) fn lend(&mut self, file: BorrowedFd<'fd>) -> u32 {
+        self.descriptors.push(file);
+        self.descriptors.len() as u32 - 1
+    }
+
+    fn slot(&mut self, slot: i32) -> i32 {
+        self.slots = self.slots.max(u32::try_from(slot).map_or(0, |slot| slot + 1));
+        slot
+    }
+
+    /// Maps `length` bytes of zeroed memory at `at`, or wherever the kernel likes when that is 0; what is there already is not
+    /// replaced. Answers with the address.
+    ///
+    /// Fails with `EEXIST`, `EINVAL` when `at` is no page's beginning, `ENOMEM`, `EPERM` (`man 2 mmap`).
+    pub fn map(&mut self, at: u64, length: u64, protection: Protection) -> &mut Part<'fd> {
+        let (how, source) = (protection.bits(), mapping::NO_FILE);
+        self.push(Op::Map { at, length, page: 0, how, source }, format!("map {length} bytes at {at:#x}"))
+    }
+
+    /// Maps `length` bytes of `file` from page `page`, likewise; writes stay in the process. A file that is shorter gives a signal
+    /// where it is read past its end, as with any mapping.
+    ///
+    /// Fails as [`map`](Part::map) does, and with `EACCES` or `ENODEV` for a file that cannot be mapped so.
+    pub fn map_file(
+        &mut self,
+        at: u64,
+        length: u64,
+        protection: Protection,
+        file: BorrowedFd<'fd>,
+        page: u32,
+    ) -> &mut Part<'fd> {
+        let (how, source) = (protection.bits(), self.lend(file));
+        self.push(
+            Op::Map { at, length, page, how, source },
+            format!("map {length} bytes of a file at {at:#x}"),
+        )
+    }
+
+    /// Removes what is mapped in a range of pages.
+    ///
+    /// Fails with `EINVAL`, and with `EBUSY` where the stub lies (`man 2 munmap`).
+    pub fn unmap(&mut self, at: u64, length: u64) -> &mut Part<'fd> {
+        self.push(Op::Unmap { at, length }, format!("unmap {length} bytes at {at:#x}"))
+    }
+
+    /// Changes what may be done with a range of pages, all of which must be mapped.
+    ///
+    /// Fails with `ENOMEM` when one is not, `EACCES`, and `EBUSY` where the stub lies (`man 2 mprotect`).
+    pub fn protect(&mut self, at: u64, length: u64, protection: Protection) -> &mut Part<'fd> {
+        self.push(
+            Op::Protect { at, length, how: protection.bits() },
+            format!("protect {length} bytes at {at:#x}"),
+        )
+    }
+
+    /// Writes into memory that may be written: all of it, or nothing.
+    ///
+    /// Fails with `EFAULT`, and with `EBUSY` where the stub lies.
+    pub fn write(&mut self, at: u64, bytes: &[u8]) -> &mut Part<'fd> {
+        let span = self.draft.bytes(bytes);
+        self.push(Op::Write { at, bytes: span }, format!("write {} bytes at {at:#x}", bytes.len()))
+    }
+
+    /// Answers with what is in memory.
+    ///
+    /// Fails with `EFAULT`.
+    pub fn read(&mut self, at: u64, length: u32) -> &mut Part<'fd> {
+        self.push(Op::Read { at, length }, format!("read {length} bytes at {at:#x}"))
+    }
+
+    /// Gives a descriptor, in a slot of this number; what was in it is closed.
+    ///
+    /// Fails with `EBADF` for a slot beyond the limit of open files.
+    pub fn grant(&mut self, slot: i32, file: BorrowedFd<'fd>) -> &mut Part<'fd> {
+        let source = self.lend(file);
+        let slot = self.slot(slot);
+        self.push(Op::Place { source, slot, closing: 0 }, format!("grant slot {slot}"))
+    }
+
+    /// Closes a slot; one that is empty is no error.
+    pub fn close(&mut self, slot: i32) -> &mut Part<'fd> {
+        let slot = self.slot(slot) as u32;
+        self.push(Op::Close { first: slot, last: slot }, format!("close slot {slot}"))
+    }
+
+    /// Makes a directory the working directory.
+    ///
+    /// Fails with `ENOTDIR` or `EACCES` (`man 2 fchdir`).
+    pub fn change_directory(&mut self, directory: BorrowedFd<'fd>) -> &mut Part<'fd> {
+        let source = self.lend(directory);
+        self.push(Op::ChangeDirectoryTo { source }, "working directory")
+    }
+
+    /// Sets a resource limit (`man 2 getrlimit`).
+    ///
+    /// Fails with `EPERM` when the hard limit would rise, `EINVAL`.
+    pub fn set_limit(&mut self, limit: Resource) -> &mut Part<'fd> {
+        let Resource { number, bounds } = limit;
+        let name = beget_authority::limit::RESOURCES.get(number as usize).copied().unwrap_or("of no name");
+        self.push(
+            Op::Limit { resource: number, soft: bounds.soft, hard: bounds.hard },
+            format!("resource limit {name}"),
+        )
+    }
+
+    /// Sets the file mode creation mask.
+    pub fn umask(&mut self, mask: u32) -> &mut Part<'fd> {
+        self.push(Op::Umask { mode: mask & 0o777 }, "umask")
+    }
+
+    /// Sets the name that `ps` shows.
+    pub fn set_name(&mut self, name: &CStr) -> &mut Part<'fd> {
+        let name = self.draft.string(name);
+        self.push(Op::Name { name }, "name")
+    }
+
+    /// The answers to its operations, from the bytes that they answered with.
+    pub(super) fn read_answers(&self, mut bytes: &[u8]) -> Result<Vec<Answer>> {
+        let short = || Error::new("embryo", "its answer is too short", Fault::Beget);
+        let mut take = |length: usize| -> Result<&[u8]> {
+            let (taken, rest) = bytes.split_at_checked(length).ok_or_else(short)?;
+            bytes = rest;
+            Ok(taken)
+        };
+        let ops = self.draft.ops().iter();
+        ops.map(|op| match op {
+            Op::Map { .. } => {
+                let address = take(8)?.try_into().map(u64::from_ne_bytes).map_err(|_| short())?;
+                Ok(Answer::Address(address))
+            }
+            Op::Read { length, .. } => Ok(Answer::Bytes(take(*length as usize)?.to_vec())),
+            _ => Ok(Answer::Done),
+        })
+        .collect()
+    }
+
+    /// What an operation that failed is told as.
+    pub(super) fn error(&self, fault: beget_plan::Fault) -> Error {
+        match self.steps.get(fault.op as usize) {
+            Some((words, whose)) => Error::kernel(words.clone(), fault.errno, *whose),
+            None => Error::kernel("embryo", fault.errno, Fault::Kernel),
+        }
+    }
+}

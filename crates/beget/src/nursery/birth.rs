@@ -1,0 +1,146 @@
+//! Births in a nursery: a batch of plans in one message, one answer.
+//!
+//! Safety idea: every child that an answer tells of has a handle before anybody else can speak; one that the creator cannot hold, for
+//! want of a number for its pidfd, takes the nursery with it rather than live on unseen.
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use beget_plan::Fault as Failed;
+use beget_plan::link;
+use beget_plan::message::{Born, Header, Item, MOST_GIVEN, MOST_ITEMS, flag, kind};
+use beget_sys::Errno;
+use beget_sys::process::Child;
+
+use super::{Inner, Kind, News};
+use crate::error::{Error, Fault, Result};
+
+/// A birth that is asked for.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) plan: &'a [u8],
+    pub(crate) descriptors: Vec<BorrowedFd<'a>>,
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// It becomes this process's own child.
+    pub(crate) own: bool,
+    /// Its stops are told.
+    pub(crate) stops: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// A child of the nursery's.
+    Child(Child, Arc<News>),
+    /// A child of this process.
+    Own(Child),
+    /// An operation failed.
+    Failed(Failed),
+    /// No process could be made.
+    None(Errno),
+}
+
+impl Inner {
+    /// Sends `requests` as one message and waits for what came of each.
+    ///
+    /// # Errors
+    /// Those of the channel; more descriptors or births than one message takes.
+    pub(crate) fn deliver(&self, requests: &[Request<'_>], atomic: bool) -> Result<Vec<Delivery>> {
+        if requests.iter().any(|request| request.own) && self.kind() != Kind::Bare {
+            let words = "a nursery with a guard cannot make children of its creator's";
+            return Err(Error::new("nursery", words, Fault::Caller));
+        }
+        let (body, descriptors) = encode(requests)?;
+        let words = [requests.len() as u32, if atomic { flag::ATOMIC } else { 0 }, 0, 0];
+        let header = Header { kind: kind::BATCH, words, ..Header::default() };
+        let mut channel = self.lock();
+        self.send(&mut channel, header, &body, &descriptors)?;
+        let mut deliveries = Vec::with_capacity(requests.len());
+        while deliveries.len() < requests.len() {
+            let answer = self.answer(&mut channel)?;
+            let mut pidfds = answer.descriptors.into_iter();
+            for at in (0..answer.body.len()).step_by(Born::SIZE) {
+                let born = Born::decode(&answer.body, at).ok_or_else(confused)?;
+                let request = requests.get(deliveries.len()).ok_or_else(confused)?;
+                let pidfd = if born.pidfd != 0 { Some(pidfds.next().ok_or_else(confused)?) } else { None };
+                deliveries.push(delivered(born, pidfd, request.own, |number| channel.expect(number)));
+            }
+        }
+        Ok(deliveries)
+    }
+}
+
+fn confused() -> Error {
+    Error::new("nursery", "its answer means nothing", Fault::Beget)
+}
+
+fn delivered(
+    born: Born,
+    pidfd: Option<OwnedFd>,
+    own: bool,
+    expect: impl FnOnce(u32) -> Arc<News>,
+) -> Delivery {
+    let errno = Errno(born.errno as i32);
+    match pidfd {
+        Some(pidfd) if errno.0 == 0 => {
+            let child = link::child(born.number, pidfd);
+            if own { Delivery::Own(child) } else { Delivery::Child(child, expect(born.number)) }
+        }
+        pidfd => {
+            if let Some(pidfd) = pidfd {
+                // Ours to reap, for nobody else can.
+                crate::process::reap(&pidfd);
+            }
+            if born.op == u32::MAX {
+                Delivery::None(errno)
+            } else {
+                Delivery::Failed(Failed { op: born.op, errno })
+            }
+        }
+    }
+}
+
+/// The body of a batch, and its descriptors, each of them once.
+fn encode<'a>(requests: &[Request<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)> {
+    let mut descriptors: Vec<BorrowedFd<'a>> = Vec::new();
+    let mut places: HashMap<i32, u32> = HashMap::new();
+    let mut place = |fd: BorrowedFd<'a>| {
+        *places.entry(fd.as_raw_fd()).or_insert_with(|| {
+            descriptors.push(fd);
+            descriptors.len() as u32 - 1
+        })
+    };
+    let mut items = Vec::with_capacity(requests.len() * Item::SIZE);
+    let mut rest: Vec<u8> = Vec::new();
+    let begin = requests.len() * Item::SIZE;
+    for request in requests {
+        let table = (begin + rest.len()) as u32;
+        for fd in &request.descriptors {
+            rest.extend(place(*fd).to_ne_bytes());
+        }
+        let plan = (begin + rest.len()) as u32;
+        rest.extend_from_slice(request.plan);
+        rest.resize(rest.len().next_multiple_of(4), 0);
+        let flags = if request.own { flag::PARENT } else { 0 } | if request.stops { flag::STOPS } else { 0 };
+        let item = Item {
+            plan,
+            length: request.plan.len() as u32,
+            table,
+            descriptors: request.descriptors.len() as u32,
+            cgroup: request.cgroup.map_or(u32::MAX, &mut place),
+            flags,
+        };
+        items.extend(item.encode());
+    }
+    items.extend(rest);
+    if descriptors.len() > MOST_GIVEN || requests.len() > MOST_ITEMS {
+        let words = format!(
+            "{} births with {} descriptors; one message takes {MOST_ITEMS} and {MOST_GIVEN}",
+            requests.len(),
+            descriptors.len()
+        );
+        return Err(Error::new("batch", words, Fault::Caller));
+    }
+    Ok((items, descriptors))
+}

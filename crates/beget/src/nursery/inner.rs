@@ -1,0 +1,321 @@
+//! The creator's side of a nursery: its process, its channel, and the news of its children.
+//!
+//! Safety idea: one lock orders everything that is said. Whoever holds it sorts what comes: an answer is its own, news is put where
+//! the child's handle finds it. Nobody waits for news with the lock held longer than a moment, unless it is sure to come.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use beget_authority::limit::OPEN_FILES;
+use beget_plan::engine::{self, Failure};
+use beget_plan::link::{self, Link, Message};
+use beget_plan::message::{Header, change, kind};
+use beget_plan::stub::role;
+use beget_plan::{Draft, Engine, Op, Plan};
+use beget_sys::process::{self, Child};
+use beget_sys::wait::{self, Change, option};
+use beget_sys::{Errno, signal::SignalSet};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Kind;
+use crate::end::Ended;
+use crate::error::{Error, Fault, Result};
+
+/// How long a nursery that was told to end may take before it is killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is known of a child that is not this process's own.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ended: Option<Ended>,
+    stopped: Option<i32>,
+}
+
+impl News {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.lock().ended
+    }
+
+    /// The signal of a stop that was not asked for before.
+    pub(crate) fn take_stop(&self) -> Option<i32> {
+        self.lock().stopped.take()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    child: Child,
+    link: Link,
+    kind: Kind,
+    creator: u32,
+    channel: Mutex<Channel>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    births: HashMap<u32, Arc<News>>,
+    closed: bool,
+    /// Answers that came while somebody waited for something else; there is one only while the lock is held for it.
+    pub(super) answers: std::collections::VecDeque<Message>,
+}
+
+impl Inner {
+    pub(super) fn new(kind: Kind) -> Result<Inner> {
+        let (link, theirs) = link::pair().map_err(failed)?;
+        let role = if kind == Kind::Guarded { role::GUARDED } else { role::NURSERY };
+        let child = start(role, &theirs)?;
+        let channel = Mutex::default();
+        Ok(Inner { child, link, kind, creator: std::process::id(), channel })
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.child.number
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Channel> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it can be asked for anything: it is this very process's, and was neither ended nor killed.
+    pub(super) fn serves(&self) -> bool {
+        if self.creator != std::process::id() {
+            return false;
+        }
+        let mut channel = self.lock();
+        self.sort(&mut channel, false);
+        !channel.closed
+    }
+
+    /// Its socket, readable when there is news.
+    pub(crate) fn news_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+
+    pub(super) fn send(
+        &self,
+        channel: &mut Channel,
+        header: Header,
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<()> {
+        if self.creator != std::process::id() {
+            return Err(Error::new(
+                "nursery",
+                "it belongs to the process that this one is a copy of",
+                Fault::Caller,
+            ));
+        }
+        if channel.closed {
+            return Err(gone());
+        }
+        self.link.send(header, body, descriptors).map_err(|errno| match errno {
+            Errno::EPIPE | Errno::ECONNRESET => {
+                channel.closed = true;
+                gone()
+            }
+            other => failed(other),
+        })
+    }
+
+    /// Waits for the next answer.
+    pub(super) fn answer(&self, channel: &mut Channel) -> Result<Message> {
+        loop {
+            if let Some(answer) = channel.answers.pop_front() {
+                return Ok(answer);
+            }
+            if channel.closed {
+                return Err(gone());
+            }
+            self.sort(channel, true);
+        }
+    }
+
+    /// Takes what has come, and if `wait` the next thing to come.
+    fn sort(&self, channel: &mut Channel, mut wait: bool) {
+        while !channel.closed {
+            match self.link.receive(wait) {
+                Ok(Some(message)) if message.header.kind == kind::CHANGED => channel.note(&message),
+                Ok(Some(message)) => channel.answers.push_back(message),
+                Err(Errno::EAGAIN) => return,
+                // Without numbers for what came nothing that follows can be understood.
+                Ok(None) | Err(_) => channel.closed = true,
+            }
+            if wait {
+                return;
+            }
+            wait = false;
+        }
+    }
+
+    /// How a child ended, if that is known by now. Its pidfd tells that it has ended: then its status is on the way.
+    pub(crate) fn status(&self, news: &News, has_ended: bool) -> Option<Ended> {
+        /// A debugger that traces a child keeps its status from its parent.
+        const MOMENT: Duration = Duration::from_millis(20);
+        let until = Instant::now() + MOMENT;
+        loop {
+            {
+                let mut channel = self.lock();
+                self.sort(&mut channel, false);
+                if news.ended().is_some() || channel.closed || !has_ended {
+                    return news.ended();
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(time) = Timespec::try_from(left) else { return None };
+            let mut watched = [PollFd::new(&self.link, PollFlags::IN)];
+            let _ = poll(&mut watched, Some(&time));
+            if left.is_zero() {
+                return news.ended();
+            }
+        }
+    }
+
+    /// Waits, but not for ever, until a child that was killed is reaped.
+    pub(crate) fn await_end(&self, child: &Child, news: &News) {
+        let until = Instant::now() + Duration::from_secs(1);
+        let mut watched = [PollFd::new(&child.pidfd, PollFlags::IN)];
+        let _ = poll(&mut watched, Timespec::try_from(until - Instant::now()).ok().as_ref());
+        while self.status(news, true).is_none() && !self.is_closed() && Instant::now() < until {}
+    }
+
+    /// Whether nothing more will be told.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// A child that was dropped is not told of any more.
+    pub(crate) fn forget(&self, number: u32, news: &Arc<News>) {
+        let mut channel = self.lock();
+        if channel.births.get(&number).is_some_and(|known| Arc::ptr_eq(known, news)) {
+            channel.births.remove(&number);
+        }
+    }
+
+    /// Ends everything, and returns when nothing is left.
+    pub(crate) fn end(&self) {
+        if self.creator != std::process::id() {
+            return;
+        }
+        let mut channel = self.lock();
+        let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
+        let until = Instant::now() + PATIENCE;
+        while !channel.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            let time = Timespec::try_from(left).unwrap_or_default();
+            let mut watched = [PollFd::new(&self.link, PollFlags::IN)];
+            match poll(&mut watched, Some(&time)) {
+                Ok(0) => break,
+                _ => self.sort(&mut channel, false),
+            }
+        }
+        channel.closed = true;
+        let mut watched = [PollFd::new(&self.child.pidfd, PollFlags::IN)];
+        let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or_default();
+        if !matches!(poll(&mut watched, Some(&left)), Ok(1..)) {
+            // Somebody stopped it, or its children cannot be killed.
+            let _ = wait::send_signal(self.child.pidfd.as_fd(), 9);
+        }
+        while wait::on(self.child.pidfd.as_fd(), option::EXITED | option::ALL) == Err(Errno::EINTR) {}
+    }
+}
+
+impl Channel {
+    pub(super) fn expect(&mut self, number: u32) -> Arc<News> {
+        let news = Arc::new(News::default());
+        self.births.insert(number, Arc::clone(&news));
+        news
+    }
+
+    fn note(&mut self, message: &Message) {
+        let [number, how, status, _] = message.header.words;
+        let Ok(usage) = <[u8; 144]>::try_from(message.body.as_slice()) else { return };
+        let status = status as i32;
+        let happened = match how {
+            change::EXITED => Change::Exited(status),
+            change::KILLED => Change::Killed(status, false),
+            change::DUMPED => Change::Killed(status, true),
+            change::STOPPED => Change::Stopped(status),
+            _ => return,
+        };
+        if let Change::Stopped(signal) = happened {
+            if let Some(news) = self.births.get(&number) {
+                news.lock().stopped = Some(signal);
+            }
+        } else if let Some(news) = self.births.remove(&number) {
+            news.lock().ended = Ended::from_change(happened, wait::Usage::from_bytes(&usage));
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let gone = wait::on(
+            self.child.pidfd.as_fd(),
+            option::EXITED | option::ALL | option::NO_HANG | option::NO_WAIT,
+        );
+        if gone == Ok(None) || !self.is_closed() {
+            self.end();
+        }
+    }
+}
+
+fn failed(errno: Errno) -> Error {
+    Error::kernel("nursery", errno, Fault::Kernel)
+}
+
+fn gone() -> Error {
+    Error::new("nursery", "it has ended, and what was born in it with it", Fault::Kernel)
+}
+
+/// Executes the stub as a nursery, in a child of this process that holds the channel and nothing else.
+fn start(role: &CStr, channel: &OwnedFd) -> Result<Child> {
+    let root = rustix::fs::open(
+        "/",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(|errno| Error::io("nursery", errno))?;
+    const PROGRAM: i32 = 1;
+    const ROOT: i32 = 2;
+    let files = process::limit(OPEN_FILES).map_err(failed)?;
+    let mut draft = Draft::new();
+    draft.push(Op::DefaultSignals {});
+    draft.push(Op::ProcessGroup { group: 0 });
+    draft.push(Op::Raise { floor: 3 });
+    draft.push(Op::Place { source: 0, slot: beget_plan::stub::CHANNEL, closing: 0 });
+    draft.push(Op::Place { source: 1, slot: PROGRAM, closing: 1 });
+    draft.push(Op::Place { source: 2, slot: ROOT, closing: 1 });
+    draft.push(Op::Close { first: 3, last: u32::MAX });
+    draft.push(Op::ChangeDirectory { slot: ROOT });
+    draft.push(Op::Limit { resource: OPEN_FILES, soft: files.hard, hard: files.hard });
+    draft.push(Op::SignalMask { mask: SignalSet::ALL.0 });
+    let arguments = draft.strings([role]);
+    let environment = draft.strings([]);
+    draft.push(Op::Execute { program: PROGRAM, arguments, environment, listening: 0 });
+    let bytes = draft.encode(3);
+    let plan = Plan::check(&bytes, Engine::Vfork).map_err(Error::malformed_plan)?;
+    let descriptors = [channel.as_fd(), super::stub()?.as_fd(), root.as_fd()];
+    engine::spawn(&plan, &descriptors, None).map_err(|failure| match failure {
+        Failure::Birth(errno) => failed(errno),
+        Failure::Op(fault) => {
+            let step = plan.op(fault.op as usize).map_or("plan", Op::name);
+            Error::kernel(format!("nursery: {step}"), fault.errno, Fault::Kernel)
+        }
+    })
+}

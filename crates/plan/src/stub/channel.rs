@@ -1,0 +1,176 @@
+//! Receiving whole messages, and answering.
+//!
+//! Safety idea: a message is taken as a whole or the channel counts as closed; what came with one that was cut short goes away with the
+//! process.
+
+use beget_sys::memory::{self, PAGE, how};
+use beget_sys::message::{self, MOST_DESCRIPTORS};
+use beget_sys::{Errno, Result};
+
+use crate::message::{HEADER, Header};
+
+/// A body that came, in memory of its own.
+#[derive(Debug)]
+pub(super) struct Body {
+    at: usize,
+    mapped: usize,
+    length: usize,
+}
+
+impl Body {
+    fn map(length: usize) -> Result<Body> {
+        let mapped = length.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
+        if mapped == 0 {
+            return Ok(Body { at: PAGE, mapped, length });
+        }
+        let (rights, flags) = (how::READ | how::WRITE, how::PRIVATE | how::ANONYMOUS);
+        // SAFETY: new memory, wherever the kernel likes.
+        let at = unsafe { memory::map(0, mapped, rights, flags, -1, 0) }?;
+        Ok(Body { at, mapped, length })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped above, owned by `self`, initialised by the kernel.
+        unsafe { core::slice::from_raw_parts(self.at as *const u8, self.length) }
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: likewise, and borrowed alone.
+        unsafe { core::slice::from_raw_parts_mut(self.at as *mut u8, self.length) }
+    }
+
+    /// The addresses it lies at.
+    pub(super) fn range(&self) -> (usize, usize) {
+        (self.at, self.at.saturating_add(self.mapped))
+    }
+
+    /// Memory of this size, zeroed, to work in.
+    pub(super) fn zeroed(length: usize) -> Result<Body> {
+        Body::map(length)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if self.mapped != 0 {
+            // SAFETY: mapped above, and nothing borrows it any more.
+            let _ = unsafe { memory::unmap(self.at, self.mapped) };
+        }
+    }
+}
+
+/// What came.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// A message, and how many descriptors with it.
+    Message(Header, Body, usize),
+    /// A message that cannot be taken: there is no memory for it, or no numbers for its descriptors.
+    TooMuch(Header, Errno),
+    /// Nothing more will come.
+    Closed,
+}
+
+/// Receives the next message; its descriptors go into `numbers`.
+pub(super) fn receive(socket: i32, numbers: &mut [i32]) -> Came {
+    let mut header = [0; HEADER];
+    let Some(mut lot) = take(socket, &mut header, numbers) else { return Came::Closed };
+    let Some(header) = Header::decode(&header) else { return Came::Closed };
+    let wanted = header.descriptors as usize;
+    let (mut count, mut lost) = (lot.0, lot.1);
+    let mut expected = wanted.min(MOST_DESCRIPTORS);
+    while expected < wanted {
+        let mut word = [0; 4];
+        let Some(rest) = numbers.get_mut(count..) else { return Came::Closed };
+        lot = match take(socket, &mut word, rest) {
+            Some(lot) => lot,
+            None => return Came::Closed,
+        };
+        (count, lost) = (count.saturating_add(lot.0), lost || lot.1);
+        expected = wanted.min(expected.saturating_add(MOST_DESCRIPTORS));
+    }
+    let body = Body::map(header.length as usize);
+    let (mut body, why) = match body {
+        Ok(body) => (body, (lost || count != wanted).then_some(Errno::EMFILE)),
+        // The stream goes on behind the body, which is read past.
+        Err(errno) => {
+            return if skip(socket, header.length as usize) {
+                Came::TooMuch(header, errno)
+            } else {
+                Came::Closed
+            };
+        }
+    };
+    if header.length != 0 && take(socket, body.bytes_mut(), &mut []).is_none() {
+        return Came::Closed;
+    }
+    match why {
+        Some(errno) => {
+            close(numbers.get(..count).unwrap_or_default());
+            Came::TooMuch(header, errno)
+        }
+        None => Came::Message(header, body, count),
+    }
+}
+
+/// Closes received descriptors.
+pub(super) fn close(numbers: &[i32]) {
+    for number in numbers {
+        // SAFETY: received, and owned by whoever calls this.
+        let _ = unsafe { beget_sys::descriptor::close(*number) };
+    }
+}
+
+/// Fills `bytes`; gives how many descriptors came with them, and whether some were lost. `None` when the other end is closed.
+fn take(socket: i32, bytes: &mut [u8], numbers: &mut [i32]) -> Option<(usize, bool)> {
+    let (mut done, mut count, mut lost) = (0, 0, false);
+    while done < bytes.len() {
+        match message::receive(socket, bytes.get_mut(done..)?, numbers.get_mut(count..)?, true) {
+            Ok(came) if came.bytes == 0 => return None,
+            Ok(came) => {
+                done = done.checked_add(came.bytes)?;
+                count = count.checked_add(came.descriptors)?;
+                lost |= came.truncated;
+            }
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some((count, lost))
+}
+
+fn skip(socket: i32, mut length: usize) -> bool {
+    let mut chunk = [0; 1024];
+    while length > 0 {
+        let part = chunk.get_mut(..length.min(1024)).unwrap_or_default();
+        let taken = part.len();
+        if take(socket, part, &mut []).is_none() {
+            return false;
+        }
+        length = length.saturating_sub(taken);
+    }
+    true
+}
+
+/// Sends a message whose descriptors fit the header; waits for room. `false` when the other end is gone.
+pub(super) fn answer(socket: i32, header: &Header, body: &[u8], descriptors: &[i32]) -> bool {
+    write_with(socket, &header.encode(), descriptors) && write(socket, body)
+}
+
+/// Sends bytes; waits for room. `false` when the other end is gone.
+pub(super) fn write(socket: i32, bytes: &[u8]) -> bool {
+    write_with(socket, bytes, &[])
+}
+
+fn write_with(socket: i32, mut bytes: &[u8], mut descriptors: &[i32]) -> bool {
+    while !bytes.is_empty() {
+        match message::send(socket, bytes, descriptors, true) {
+            Ok(sent) => {
+                descriptors = &[];
+                bytes = bytes.get(sent..).unwrap_or_default();
+            }
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}

@@ -1,0 +1,173 @@
+//! The embryo's side: what it is told over its channel it does to itself, and answers; until it becomes a program.
+//!
+//! Safety idea: it is told only by whoever holds the other end of its channel, and a closed channel ends it. Each part is checked as a
+//! stranger's would be. An operation can neither reach the stub's memory nor its descriptors, so a failed one leaves an embryo that
+//! can be told the next thing.
+
+use beget_sys::{Errno, descriptor, process};
+
+use super::leave::{self, Whereabouts};
+use super::{CHANNEL, Start, channel, stack_in};
+use crate::encoding::{MOST_DESCRIPTORS, Plan};
+use crate::interpreter::{self, Bench, Fault, Home, Outcome};
+use crate::message::{Header, Hello, kind};
+use crate::op::Engine;
+use channel::{Body, Came};
+
+/// Numbers of received descriptors, at the beginning of the workplace.
+const NUMBERS: usize = MOST_DESCRIPTORS / 2;
+
+/// An answer to a part that is no plan.
+const REFUSED: Fault = Fault { op: u32::MAX, errno: Errno::EINVAL };
+
+/// Waits to be told, for ever.
+///
+/// # Safety
+/// As for [`play`](super::play).
+pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
+    // SAFETY: a constant that ends in NUL. A name is all that is lost.
+    let _ = unsafe { process::set_name(super::role::EMBRYO.as_ptr().cast()) };
+    let (_, free) = stack_in(size_of_val(workplace));
+    let Some((numbers, scratch)) =
+        workplace.get_mut(..free / 8).and_then(|free| free.split_at_mut_checked(NUMBERS))
+    else {
+        process::exit(125)
+    };
+    let (_, numbers, _) = {
+        // SAFETY: any bytes are numbers.
+        unsafe { numbers.align_to_mut::<i32>() }
+    };
+    let mut socket = CHANNEL;
+    let from = Whereabouts::of(start);
+    if !say_hello(start, &from, socket) {
+        process::exit(0);
+    }
+    loop {
+        let (header, body, count) = match channel::receive(socket, numbers) {
+            Came::Message(header, body, count) if header.kind == kind::PART => (header, body, count),
+            Came::TooMuch(_, errno) => {
+                answer(socket, Fault { op: u32::MAX, errno }, &[]);
+                continue;
+            }
+            _ => process::exit(0),
+        };
+        let [floor, ..] = header.words;
+        let fault = match settle(&mut socket, floor as i32, numbers.get_mut(..count).unwrap_or_default()) {
+            Err(errno) => Some(Fault { op: u32::MAX, errno }),
+            // SAFETY: the caller's promise: this process is for the plan, but for its home.
+            Ok(()) => unsafe {
+                carry_out(&from, socket, body, numbers.get_mut(..count).unwrap_or_default(), scratch)
+            },
+        };
+        if let Some(fault) = fault {
+            answer(socket, fault, &[]);
+        }
+        // SAFETY: whatever is above the channel came with this part.
+        let _ = unsafe { descriptor::close_range(socket as u32 + 1, u32::MAX) };
+    }
+}
+
+/// Tells where things are: the stack, the stub, and all that the kernel told.
+fn say_hello(start: &Start, from: &Whereabouts, socket: i32) -> bool {
+    const EXECUTABLE_NAME: u64 = 31;
+    // The kernel puts the name at the very end of the stack, and eight bytes of zero behind it.
+    let name = start.value(EXECUTABLE_NAME).unwrap_or(0);
+    let end = if name == 0 {
+        0
+    } else {
+        // SAFETY: the kernel put a string that ends in NUL there.
+        let length = unsafe { core::ffi::CStr::from_ptr(name as *const _) }.count_bytes() as u64;
+        name + length + 1 + 8
+    };
+    let leaves = from.calls.and_then(leave::find).is_some();
+    let hello = Hello {
+        stack_low: end as u32,
+        stack_high: (end >> 32) as u32,
+        home_low: start.home.0 as u32,
+        home_high: (start.home.0 as u64 >> 32) as u32,
+        home_bytes: start.home.1 as u32,
+        leaves: leaves.into(),
+    };
+    let vector = start.auxiliary.as_flattened();
+    // SAFETY: numbers are bytes; the slice is as long.
+    let vector = unsafe { core::slice::from_raw_parts(vector.as_ptr().cast::<u8>(), size_of_val(vector)) };
+    let length = (Hello::SIZE + vector.len()) as u32;
+    let header = Header { kind: kind::HELLO, length, ..Header::default() };
+    channel::answer(socket, &header, &hello.encode(), &[]) && channel::write(socket, vector)
+}
+
+/// Moves the channel to `floor` and what was received above it, so that every number below is the plan's.
+fn settle(socket: &mut i32, floor: i32, numbers: &mut [i32]) -> beget_sys::Result<()> {
+    if floor < 0 {
+        return Err(Errno::EINVAL);
+    }
+    for number in numbers {
+        if *number <= floor {
+            let moved = descriptor::duplicate_above(*number, floor as u32 + 1)?;
+            // SAFETY: received, and nobody else knows it; not the channel, which was open before.
+            let _ = unsafe { descriptor::close(*number) };
+            *number = moved;
+        }
+    }
+    if *socket != floor {
+        // SAFETY: what is at `floor`, if anything, was a slot of the plan's own until now, and is no more.
+        unsafe { descriptor::duplicate_onto(*socket, floor, true) }?;
+        // SAFETY: the channel has another number.
+        let _ = unsafe { descriptor::close(*socket) };
+        *socket = floor;
+    }
+    Ok(())
+}
+
+/// Does what a part says and answers; comes back with what is left to be answered.
+///
+/// # Safety
+/// As for [`live`].
+unsafe fn carry_out(
+    from: &Whereabouts,
+    socket: i32,
+    body: Body,
+    numbers: &mut [i32],
+    scratch: &mut [u64],
+) -> Option<Fault> {
+    let Ok(plan) = Plan::check_part(body.bytes(), Engine::Fresh) else { return Some(REFUSED) };
+    if plan.descriptors() != numbers.len() {
+        return Some(REFUSED);
+    }
+    let lack = Fault { op: u32::MAX, errno: Errno::ENOMEM };
+    let Ok(mut answers) = Body::zeroed(plan.answer_bytes()) else { return Some(lack) };
+    // A plan with many strings wants more room than there is beside the stub.
+    let mut more = Body::zeroed(if plan.scratch() > scratch.len() { plan.scratch() * 8 } else { 0 }).ok()?;
+    let scratch = if plan.scratch() > scratch.len() {
+        // SAFETY: any bytes are words, and a mapping is aligned.
+        unsafe { more.bytes_mut().align_to_mut::<u64>() }.1
+    } else {
+        scratch
+    };
+    let own = (from.home.0, from.home.0.saturating_add(from.home.1));
+    let home = Home { floor: socket, memory: [own, body.range()] };
+    let mut bench = Bench { descriptors: numbers, scratch, answer: answers.bytes_mut(), home };
+    // SAFETY: the caller's promise.
+    match unsafe { interpreter::run(&plan, &mut bench) } {
+        Outcome::Failed(fault) => Some(fault),
+        Outcome::Done => {
+            answer(socket, Fault { op: 0, errno: Errno(0) }, answers.bytes());
+            None
+        }
+        Outcome::Enter(registers) => {
+            let op = (plan.count() as u32).saturating_sub(1);
+            let gone = || drop((body, answers, more));
+            // SAFETY: everything that is not the program's is the home, but for what is dropped before.
+            match unsafe { leave::leave(from, &registers, socket, gone) } {
+                Err(errno) => Some(Fault { op, errno }),
+            }
+        }
+    }
+}
+
+fn answer(socket: i32, fault: Fault, body: &[u8]) {
+    let words = [fault.op, fault.errno.0 as u32, 0, 0];
+    let header = Header { kind: kind::ANSWER, length: body.len() as u32, words, ..Header::default() };
+    // A creator that left is found out by the next receive.
+    let _ = channel::answer(socket, &header, body, &[]);
+}

@@ -1,0 +1,286 @@
+//! Leaving for a program in memory: the last thing an embryo's stub does is to take itself away.
+//!
+//! The instruction after `munmap` must not be in what was unmapped. The kernel maps a page of calls of its own into every process (the
+//! vdso), and the functions there end, after a `syscall` instruction, in a few instructions that restore registers and return. What
+//! the stub unmaps itself with is such an end, found by reading the page and understood before it is used.
+//!
+//! Safety idea: only instructions whose whole effect is known are accepted, and the stack that they will read is written beforehand; what
+//! cannot be understood is not used, and without a way out nothing is begun.
+
+use core::arch::asm;
+
+use beget_sys::{Errno, Result, descriptor, memory, nr};
+
+use super::Start;
+use crate::encoding::Plan;
+use crate::op::Span;
+
+/// What a program that is entered finds in the registers. The others are zero, or what the call that takes the stub away leaves in
+/// them (`rax`, `rcx`, `rdx`, `rsi`, `rdi`, `r8` to `r11`): the processor's own call convention promises nobody more of a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// Where it begins.
+    pub instruction: u64,
+    /// The stack pointer.
+    pub stack: u64,
+    /// `rbx`.
+    pub rbx: u64,
+    /// `rbp`.
+    pub rbp: u64,
+    /// `r12`.
+    pub r12: u64,
+    /// `r13`.
+    pub r13: u64,
+    /// `r14`.
+    pub r14: u64,
+    /// `r15`.
+    pub r15: u64,
+}
+
+impl Registers {
+    /// As a plan holds them.
+    #[must_use]
+    pub fn words(&self) -> [u64; 8] {
+        let Registers { instruction, stack, rbx, rbp, r12, r13, r14, r15 } = *self;
+        [instruction, stack, rbx, rbp, r12, r13, r14, r15]
+    }
+
+    pub(crate) fn read(plan: &Plan<'_>, span: Span) -> Option<Registers> {
+        let mut words = plan.words(span, 8)?.chunks_exact(8);
+        let mut next = || Some(u64::from_ne_bytes(words.next()?.try_into().ok()?));
+        Some(Registers {
+            instruction: next()?,
+            stack: next()?,
+            rbx: next()?,
+            rbp: next()?,
+            r12: next()?,
+            r13: next()?,
+            r14: next()?,
+            r15: next()?,
+        })
+    }
+}
+
+/// The most words that a way out takes from the stack, the address that it returns to among them.
+const MOST_WORDS: usize = 32;
+
+/// The end of a function behind a `syscall` instruction: what it takes from the stack, and what it does to registers on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WayOut {
+    /// Where the `syscall` instruction is, in bytes from the beginning of the page.
+    pub at: usize,
+    /// Words taken from the stack, with the address to return to, which is the last.
+    words: usize,
+    /// For each word, the register it goes to; [`NOWHERE`] for one that is passed over.
+    into: [u8; MOST_WORDS],
+    /// What `rbp` must hold on the way in, in bytes from the lowest word, when it is used.
+    frame: Option<i32>,
+}
+
+const NOWHERE: u8 = 0xff;
+const RBX: u8 = 3;
+const RSP: u8 = 4;
+const RBP: u8 = 5;
+const R12: u8 = 12;
+const R15: u8 = 15;
+
+/// Finds a way out in the code of a page of calls.
+#[must_use]
+pub fn find(code: &[u8]) -> Option<WayOut> {
+    code.windows(2)
+        .enumerate()
+        .find_map(|(at, pair)| if pair == [0x0f, 0x05] { understand(code.get(at + 2..)?, at) } else { None })
+}
+
+/// Follows the instructions behind a `syscall` to their `ret`.
+fn understand(code: &[u8], at: usize) -> Option<WayOut> {
+    let mut way = WayOut { at, words: 0, into: [NOWHERE; MOST_WORDS], frame: None };
+    let mut code = code;
+    // More instructions than any such end has.
+    for _ in 0..48 {
+        code = match code {
+            // ret
+            [0xc3, ..] => {
+                way.words = way.words.checked_add(1).filter(|words| *words <= MOST_WORDS)?;
+                return Some(way);
+            }
+            // pop r8 to r15
+            [0x41, pop @ 0x58..=0x5f, rest @ ..] => {
+                way.take(pop - 0x58 + 8)?;
+                rest
+            }
+            // pop rax to rdi, but not into rsp
+            [pop @ 0x58..=0x5f, rest @ ..] if *pop != 0x58 + RSP => {
+                way.take(pop - 0x58)?;
+                rest
+            }
+            // leave
+            [0xc9, rest @ ..] => {
+                way.from_frame(0)?;
+                way.take(RBP)?;
+                rest
+            }
+            // lea rsp, [rbp + d]
+            [0x48, 0x8d, 0x65, d, rest @ ..] => {
+                way.from_frame(i32::from(*d as i8))?;
+                rest
+            }
+            // add rsp, d
+            [0x48, 0x83, 0xc4, d, rest @ ..] => {
+                if *d >= 0x80 || d % 8 != 0 {
+                    return None;
+                }
+                for _ in 0..d / 8 {
+                    way.take(NOWHERE)?;
+                }
+                rest
+            }
+            // xor of a register that a call may change with itself
+            [0x45, 0x31, both, rest @ ..] if (0xc0..=0xff).contains(both) => {
+                let (a, b) = (both & 7, both >> 3 & 7);
+                // r8 to r11
+                (a == b && a < 4).then_some(rest)?
+            }
+            [0x31, both, rest @ ..] if (0xc0..=0xff).contains(both) => {
+                let (a, b) = (both & 7, both >> 3 & 7);
+                (a == b && ![RBX, RSP, RBP].contains(&a)).then_some(rest)?
+            }
+            _ => return None,
+        };
+    }
+    None
+}
+
+impl WayOut {
+    fn take(&mut self, register: u8) -> Option<()> {
+        // A register that is to survive is restored once.
+        let twice = register != NOWHERE && self.into.get(..self.words)?.contains(&register);
+        *self.into.get_mut(self.words)? = register;
+        self.words += 1;
+        // Its return address needs a place too.
+        (!twice && self.words < MOST_WORDS).then_some(())
+    }
+
+    /// The stack pointer is taken from `rbp`, which the stub chooses: once, and not after it was restored.
+    fn from_frame(&mut self, displacement: i32) -> Option<()> {
+        let restored = self.into.get(..self.words)?.contains(&RBP);
+        if self.frame.is_some() || restored {
+            return None;
+        }
+        self.frame = Some((self.words as i32 * 8).checked_sub(displacement)?);
+        Some(())
+    }
+}
+
+/// What the stub must know to leave. It does not lie on the stack that the kernel made, which is the program's to overwrite.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whereabouts {
+    /// The kernel's page of calls.
+    pub(super) calls: Option<&'static [u8]>,
+    /// Where code and workplace lie: the first address, and bytes.
+    pub(super) home: (usize, usize),
+}
+
+impl Whereabouts {
+    pub(super) fn of(start: &Start) -> Whereabouts {
+        Whereabouts { calls: page_of_calls(start), home: start.home }
+    }
+}
+
+/// The code of the kernel's page of calls in this process.
+fn page_of_calls(start: &Start) -> Option<&'static [u8]> {
+    const SYSINFO_EHDR: u64 = 33;
+    let at = start.value(SYSINFO_EHDR)? as *const u8;
+    // SAFETY: the kernel says that an ELF image of its own begins there; its first page is mapped, for reading, for ever.
+    let head = unsafe { core::slice::from_raw_parts(at, memory::PAGE) };
+    let number = |at: usize, size: usize| -> Option<usize> {
+        let bytes = head.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    let (table, count) = (number(32, 8)?, number(56, 2)?);
+    for index in 0..count {
+        let segment = table.checked_add(index.checked_mul(56)?)?;
+        let (kind, flags, offset) = (number(segment, 4)?, number(segment + 4, 4)?, number(segment + 8, 8)?);
+        let length = number(segment.checked_add(32)?, 8)?;
+        if kind == 1 && flags & 1 == 1 && offset == 0 {
+            // SAFETY: the image says that this much of it is loaded, from its beginning.
+            return Some(unsafe { core::slice::from_raw_parts(at, length) });
+        }
+    }
+    None
+}
+
+/// Takes the stub's memory away and enters the program. Comes back only when nothing was begun yet.
+///
+/// `before` is done when nothing can fail any more.
+///
+/// # Safety
+/// The home must be all that the stub needs, and the program must be there.
+pub(super) unsafe fn leave(
+    from: &Whereabouts,
+    registers: &Registers,
+    floor: i32,
+    before: impl FnOnce(),
+) -> Result<core::convert::Infallible> {
+    let page = from.calls.ok_or(Errno::ENOSYS)?;
+    let way = find(page).ok_or(Errno::ENOSYS)?;
+    let mut words = [0u64; MOST_WORDS];
+    let last = way.words.checked_sub(1).ok_or(Errno::ENOSYS)?;
+    for (word, register) in words.iter_mut().zip(way.into).take(last) {
+        *word = match register {
+            RBX => registers.rbx,
+            RBP => registers.rbp,
+            R12 => registers.r12,
+            13 => registers.r13,
+            14 => registers.r14,
+            R15 => registers.r15,
+            _ => 0,
+        };
+    }
+    *words.get_mut(last).ok_or(Errno::ENOSYS)? = registers.instruction;
+    let stack = registers.stack.checked_sub(way.words as u64 * 8).ok_or(Errno::EFAULT)?;
+    for (index, word) in words.iter().take(way.words).enumerate() {
+        // SAFETY: below the program's stack pointer nothing is in use; where there is no memory this fails.
+        unsafe { memory::copy_to(stack as usize + index * 8, &word.to_ne_bytes()) }?;
+    }
+    let frame = match way.frame {
+        Some(displacement) => stack.wrapping_add_signed(i64::from(displacement)),
+        None => registers.rbp,
+    };
+    before();
+    // SAFETY: what is the stub's, and its channel, is from `floor` on. From here on there is nobody to answer to.
+    let _ = unsafe { descriptor::close_range(floor as u32, u32::MAX) };
+    let exit = page.as_ptr() as usize + way.at;
+    let block = [registers.rbx, registers.r12, registers.r13, registers.r14, registers.r15];
+    let (at, length) = from.home;
+    // SAFETY: loads every register and jumps to the call that unmaps this code; the words it then takes from the stack were
+    // written above, and its `ret` enters the program with the stack pointer that was asked for.
+    unsafe {
+        asm!(
+            "mov rsp, r8",
+            "mov rbp, r9",
+            "mov r11, r10",
+            "mov rbx, [rcx]",
+            "mov r12, [rcx + 8]",
+            "mov r13, [rcx + 16]",
+            "mov r14, [rcx + 24]",
+            "mov r15, [rcx + 32]",
+            "xor r8d, r8d",
+            "xor r9d, r9d",
+            "xor r10d, r10d",
+            "xor ecx, ecx",
+            "cld",
+            "jmp r11",
+            in("rax") nr::MUNMAP as usize,
+            in("rdi") at,
+            in("rsi") length,
+            in("rdx") 0usize,
+            in("r8") stack,
+            in("r9") frame,
+            in("r10") exit,
+            in("rcx") block.as_ptr(),
+            options(noreturn),
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! Bytes and descriptors over a Unix stream socket, and waiting for several descriptors at once.
+//!
+//! Safety idea: everything the kernel reads or writes is borrowed for the call or lies on this stack. Received descriptors are
+//! numbers that the caller owns from then on; they are close-on-exec from the start.
+
+use crate::{Errno, Result, arch, nr};
+
+/// The most descriptors that one message carries (`SCM_MAX_FD`).
+pub const MOST_DESCRIPTORS: usize = 253;
+
+const SOL_SOCKET: i32 = 1;
+const SCM_RIGHTS: i32 = 1;
+const HEADER: usize = 16;
+const MSG_TRUNCATED_CONTROL: i32 = 8;
+const MSG_DONTWAIT: usize = 0x40;
+const MSG_NOSIGNAL: usize = 0x4000;
+const MSG_CLOSE_ON_EXEC: usize = 0x4000_0000;
+
+#[repr(C)]
+struct Message {
+    name: usize,
+    name_length: u32,
+    _pad: u32,
+    vector: *const Vector,
+    vector_length: usize,
+    control: usize,
+    control_length: usize,
+    flags: i32,
+    _pad_end: u32,
+}
+
+#[repr(C)]
+struct Vector {
+    base: usize,
+    length: usize,
+}
+
+/// `struct cmsghdr` and room for all the descriptors that one can carry.
+#[repr(C)]
+struct Control {
+    length: usize,
+    level: i32,
+    kind: i32,
+    descriptors: [i32; MOST_DESCRIPTORS],
+    _pad: u32,
+}
+
+impl Control {
+    fn new() -> Control {
+        Control {
+            length: 0,
+            level: SOL_SOCKET,
+            kind: SCM_RIGHTS,
+            descriptors: [-1; MOST_DESCRIPTORS],
+            _pad: 0,
+        }
+    }
+}
+
+/// What arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How many bytes; 0 when the other end is closed.
+    pub bytes: usize,
+    /// How many descriptors.
+    pub descriptors: usize,
+    /// Descriptors were sent that there was no number or no room for.
+    pub truncated: bool,
+}
+
+/// Sends `bytes`, and `descriptors` with the first of them (`man 2 sendmsg`). Gives how many bytes were taken.
+///
+/// # Errors
+/// `EPIPE` when the other end is gone, `EAGAIN` when there is no room and `wait` is false; `EINVAL` for too many descriptors;
+/// `EBADF`, `ETOOMANYREFS`, `EINTR`.
+pub fn send(socket: i32, bytes: &[u8], descriptors: &[i32], wait: bool) -> Result<usize> {
+    let mut control = Control::new();
+    let places = control.descriptors.get_mut(..descriptors.len()).ok_or(Errno::EINVAL)?;
+    for (place, fd) in places.iter_mut().zip(descriptors) {
+        *place = *fd;
+    }
+    control.length = HEADER + descriptors.len() * 4;
+    let vector = Vector { base: bytes.as_ptr() as usize, length: bytes.len() };
+    let (at, length) = match descriptors.len() {
+        0 => (0, 0),
+        _ => (&raw const control as usize, control.length),
+    };
+    let message = message(&vector, at, length);
+    let flags = MSG_NOSIGNAL | if wait { 0 } else { MSG_DONTWAIT };
+    // SAFETY: the kernel reads the message and what it points to: this stack, and a borrow of the caller's.
+    unsafe { arch::call3(nr::SENDMSG, socket as usize, &raw const message as usize, flags) }
+}
+
+/// Receives bytes, and the descriptors that came with them (`man 2 recvmsg`); more than `descriptors` has room for are closed and
+/// told as [`Received::truncated`].
+///
+/// # Errors
+/// `EAGAIN` when there is nothing and `wait` is false; `ECONNRESET`, `EINTR`.
+pub fn receive(socket: i32, bytes: &mut [u8], descriptors: &mut [i32], wait: bool) -> Result<Received> {
+    let mut control = Control::new();
+    let most = if descriptors.len() < MOST_DESCRIPTORS { descriptors.len() } else { MOST_DESCRIPTORS };
+    let vector = Vector { base: bytes.as_mut_ptr() as usize, length: bytes.len() };
+    let room = if most == 0 { 0 } else { HEADER + most * 4 };
+    let mut message = message(&vector, &raw mut control as usize, room);
+    let flags = MSG_CLOSE_ON_EXEC | if wait { 0 } else { MSG_DONTWAIT };
+    // SAFETY: the kernel writes to the message, the control data and the bytes: this stack, and a borrow of the caller's.
+    let count = unsafe { arch::call3(nr::RECVMSG, socket as usize, &raw mut message as usize, flags) }?;
+    let rights =
+        message.control_length >= HEADER && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS;
+    let came = if rights { control.length.saturating_sub(HEADER) / 4 } else { 0 };
+    let mut taken = 0;
+    for (place, fd) in descriptors.iter_mut().zip(control.descriptors).take(came) {
+        *place = fd;
+        taken += 1;
+    }
+    let truncated = message.flags & MSG_TRUNCATED_CONTROL != 0;
+    Ok(Received { bytes: count, descriptors: taken, truncated })
+}
+
+fn message(vector: &Vector, control: usize, control_length: usize) -> Message {
+    Message {
+        name: 0,
+        name_length: 0,
+        _pad: 0,
+        vector: core::ptr::from_ref(vector),
+        vector_length: 1,
+        control,
+        control_length,
+        flags: 0,
+        _pad_end: 0,
+    }
+}
+
+/// A descriptor to wait for (`struct pollfd`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its number; a negative one is passed over.
+    pub fd: i32,
+    /// What to wait for.
+    pub wanted: u16,
+    /// What is there now.
+    pub happened: u16,
+}
+
+/// There is something to read.
+pub const READABLE: u16 = 1;
+/// There is room to write.
+pub const WRITABLE: u16 = 4;
+
+/// Waits, without an end, until something happened at one of the descriptors.
+///
+/// # Errors
+/// `EINTR`.
+pub fn wait_for(watched: &mut [Watched]) -> Result<usize> {
+    let (at, count) = (watched.as_mut_ptr() as usize, watched.len());
+    // SAFETY: the kernel reads and writes `count` entries of eight bytes, borrowed for the call; there is no time and no mask.
+    unsafe { arch::call5(nr::PPOLL, at, count, 0, 0, 0) }
+}
