@@ -167,7 +167,7 @@ impl Placed {
         self.map(first..zero_from, segment, Content::File { offset: page_down(segment.offset) });
         self.map(zero_from..page_up(segment.end()), segment, Content::Zero);
         // To the end of the page, not of the segment: what follows there in the file is not the program's to see.
-        let more = segment.in_file > 0 && segment.in_memory > segment.in_file;
+        let more = segment.in_memory > segment.in_file;
         if more && segment.protection.write() && file_ends < zero_from {
             self.zeros.push((file_ends, zero_from - file_ends));
         }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use beget_image::{Content, Error, Image, Kind, program_bias};
+use beget_image::{Content, Error, Image, Kind, brk_start, program_bias};
 use support::{Entry, INTERPRETER, LOAD, Made, R, STACK, TLS, W, X, invariants, load, put};
 
 fn words(made: &Made) -> String {
@@ -194,6 +194,86 @@ fn a_page_that_two_segments_share_is_the_later_ones() {
     );
     assert_eq!(placed.zeros, [(0x10_0980, 0x680)]);
     assert!(invariants::image(made.bytes().as_slice(), 0x10_0000));
+}
+
+#[test]
+fn what_a_later_segment_brings_is_not_cleared() {
+    let data = |from: u64, in_file, in_memory| Entry { in_memory, ..load(R | W, from, from, in_file) };
+    let entries = vec![load(R | X, 0, 0, 0x800), data(0x800, 0x100, 0x180), data(0x980, 0x80, 0x80)];
+    let made = Made { entry: 0x400, entries, ..Made::program() };
+    let placed = Image::read(made.bytes().as_slice()).unwrap().place(0x10_0000).unwrap();
+    assert_eq!(placed.zeros, []);
+    assert!(invariants::image(made.bytes().as_slice(), 0x10_0000));
+}
+
+#[test]
+fn bounds_hold_to_the_byte() {
+    let read =
+        |made: &Made| Image::read(made.bytes().as_slice()).map(|_| ()).map_err(|error| error.to_string());
+    let refused = |made: &Made, words| assert!(read(made).expect_err(words).ends_with(words), "{words}");
+    // A fixed program that ends where user memory does.
+    let end = 0x7fff_ffff_f000;
+    let high = |size| {
+        let entries = vec![
+            load(R | X, 0, end - 0x3000, 0x400),
+            Entry { in_memory: size, ..load(R | W, 0, end - 0x1000, 0) },
+        ];
+        Made { kind: 2, entry: end - 0x2d00, entries, ..Made::program() }
+    };
+    assert_eq!(read(&high(0x1000)), Ok(()));
+    refused(&high(0x1001), "segment 1 ends past user memory");
+    // One that begins where it does.
+    let low = |at: u64| {
+        let mut made = Made { kind: 2, ..Made::program() };
+        made.entry += at;
+        made.entries.iter_mut().for_each(|entry| entry.address += at);
+        made
+    };
+    assert_eq!(read(&low(0x1_0000)), Ok(()));
+    refused(&low(0xf000), "segment 0 lies too low for user memory");
+    // Segments may touch, not overlap.
+    let touching = |size| Made::program().with(1, |one| one.in_memory = size);
+    assert_eq!(read(&touching(0x4f00 - 0x2000)), Ok(()));
+    refused(&touching(0x4f01 - 0x2000), "segment 2 overlaps the one before it");
+    let mut other_order = Made::program().bytes();
+    other_order[5] = 2;
+    assert!(Image::read(other_order.as_slice()).unwrap_err().to_string().contains("another machine"));
+}
+
+#[test]
+fn where_the_kernel_looks_twice_the_same_one_counts() {
+    // The table is in two segments: the last of them has it.
+    let made = Made::program().with(1, |one| one.offset = 0);
+    assert_eq!(Image::read(made.bytes().as_slice()).unwrap().headers(), Some(0x2040));
+    // In none.
+    let made = Made { table_at: 0x1400, ..Made::program() }.with(0, |one| one.in_file = 0x1234);
+    let placed = Image::read(made.bytes().as_slice()).unwrap().place(0x1_0000).unwrap();
+    assert_eq!(placed.headers, 0);
+    // Code ends with its bytes in the file.
+    let made = Made::program().with(2, |one| one.flags = R | W | X);
+    let placed = Image::read(made.bytes().as_slice()).unwrap().place(0x1_0000).unwrap();
+    assert_eq!(placed.code, 0x1_0000..0x1_4f90);
+}
+
+#[test]
+fn one_with_addresses_of_its_own_goes_to_the_same_place() {
+    let mut made = Made { kind: 3, ..Made::fixed() };
+    let image = Image::read(made.bytes().as_slice()).unwrap();
+    let usual = program_bias(&Image::read(Made::program().bytes().as_slice()).unwrap(), 99);
+    assert_eq!(usual, 0x5555_5555_4000 + 99 * 0x1000);
+    assert_eq!(image.place(program_bias(&image, 99)).unwrap().span.start, usual);
+    // One that is higher than that already stays.
+    made.entry += 0x6000_0000_0000;
+    made.entries.iter_mut().for_each(|entry| entry.address += 0x6000_0000_0000);
+    assert_eq!(program_bias(&Image::read(made.bytes().as_slice()).unwrap(), 99), 0);
+}
+
+#[test]
+fn the_heap_begins_above_the_program() {
+    assert_eq!((brk_start(0x5000, None), brk_start(0x5001, None)), (0x5000, 0x6000));
+    assert_eq!((brk_start(0x5001, Some(0)), brk_start(0x5001, Some(3))), (0x7000, 0xa000));
+    assert_eq!(brk_start(0, Some(u64::MAX)), 1 << 30);
+    assert_eq!(brk_start(0x7fff_ffff_e001, Some(u64::MAX)), 0x7fff_ffff_f000);
 }
 
 #[test]

@@ -138,6 +138,38 @@ fn limits_hold_to_the_byte() {
 }
 
 #[test]
+fn a_top_that_is_none_is_refused() {
+    let build = |top| {
+        let first = FirstStack {
+            arguments: &[],
+            environment: &[],
+            name: c"x",
+            platform: c"x86_64",
+            random: [7; 16],
+            auxiliary: &[],
+            top,
+            shift: 0,
+            limit: 100,
+        };
+        first.build().map(|built| built.at)
+    };
+    assert!(build(0x7fff_ffff_f000).is_ok() && build(0x2_0000).is_ok());
+    for top in [
+        0,
+        0x1000,
+        0x1_0000,
+        0x2_0001,
+        0x2_0800,
+        0x7fff_ffff_ffff,
+        0x8000_0000_0000,
+        u64::MAX - 0xfff,
+        u64::MAX,
+    ] {
+        assert_eq!(build(top), Err(Excess::Top(top)));
+    }
+}
+
+#[test]
 fn symbols_that_are_not_there_are_refused() {
     let symbols =
         [("main", FUNCTION, 3, 0x1000, 0x10), ("gone", FUNCTION, 0, 0, 0), ("data", 0x11, 3, 0x1800, 8)];
@@ -192,5 +224,8 @@ fn the_better_of_two_names_is_told() {
     assert_eq!(name(0x1008).as_deref(), Some("label"), "it has no size, and its section goes on");
     assert_eq!((name(0xfff), name(0x2000)), (None, None));
     assert_eq!(symbols.named(b"inner").unwrap().size, 8);
+    let bytes = with_symbols(2, &[("label", FUNCTION, 3, 0x1000, 0), ("inner", LOCAL, 3, 0x1000, 8)]);
+    let sized = Symbols::read(bytes.as_slice()).unwrap();
+    assert_eq!(sized.at(0x1004).unwrap().name, b"inner", "it says that it goes so far");
     assert!(symbols.named(b"inner\0outer").is_none() && symbols.named(b"inne").is_none());
 }

@@ -55,6 +55,10 @@ fn placed_well(size: u64, image: &Image, placed: &Placed, bias: u64) {
         let mapping = mapping(placed, *at);
         assert!(*length > 0 && *length < PAGE && (at + length) % PAGE == 0);
         assert!(mapping.protection.write() && mapping.content != Content::Zero);
+        let bytes_of_a_segment = |segment: &beget_image::Segment| {
+            segment.address + bias < at + length && segment.address + bias + segment.in_file > *at
+        };
+        assert!(!image.segments().iter().any(bytes_of_a_segment), "what is cleared is nobody's");
     }
     // Page by page, as mapping one over the other would leave it: the last segment that touches a page has it.
     let segments = image.segments();
