@@ -18,7 +18,7 @@ fn authority(support: Support, base: bool) -> Result<Authority, String> {
         only: false,
         degraded: Promise::ALL,
         support,
-        program_slot: 3,
+        program_slot: Some(3),
         own_group: true,
         own_session: true,
         given_sockets: false,

@@ -24,8 +24,8 @@ pub struct Request<'a> {
     pub degraded: &'a [Promise],
     /// What the kernel can do.
     pub support: Support,
-    /// The slot that the program is executed from.
-    pub program_slot: u32,
+    /// The slot that the program is executed from; none for one that is put into memory.
+    pub program_slot: Option<u32>,
     /// Whether the child is given a socket, open.
     pub given_sockets: bool,
     /// Whether the child leads a session of its own.

@@ -51,7 +51,7 @@ pub struct Process {
     /// The nursery that was made for it alone.
     pub(crate) tree: Option<Nursery>,
     /// Grants whose rules live only as long as somebody holds their files.
-    _held: Arc<Vec<Opened>>,
+    pub(crate) held: Arc<Vec<Opened>>,
 }
 
 /// What a process wrote, and how it ended.
@@ -68,7 +68,7 @@ pub struct Output {
 }
 
 impl Process {
-    pub(crate) fn new(child: Child, parent: Parent, held: Arc<Vec<Opened>>) -> Process {
+    pub(crate) fn new(child: Child, parent: Parent) -> Process {
         Process {
             stdin: None,
             stdout: None,
@@ -80,7 +80,7 @@ impl Process {
             ended: Mutex::new(None),
             kill_on_drop: false,
             tree: None,
-            _held: held,
+            held: Arc::default(),
         }
     }
 
@@ -191,6 +191,13 @@ impl Process {
 
     /// Somebody waited for any child, or SIGCHLD is ignored, or its nursery was killed. The kernel may have kept a note.
     fn taken_status(&self) -> Result<Ended> {
+        // What a killed nursery leaves may have become ours.
+        let adopted = wait::on(self.pidfd.as_fd(), option::EXITED | option::ALL | option::NO_HANG);
+        if let Ok(Some((change, usage))) = adopted
+            && let Some(ended) = Ended::from_change(change, usage)
+        {
+            return Ok(ended);
+        }
         match wait::taken_status(self.pidfd.as_fd()) {
             Ok(raw) => Ok(Ended { status: ExitStatus::from_raw(raw), usage: None }),
             Err(_) => {
@@ -232,6 +239,21 @@ impl Process {
     /// `EPERM` when it changed its user; `EINVAL` for an unknown signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
         match wait::send_signal(self.pidfd.as_fd(), signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(Error::kernel(format!("signal {signal}"), errno, Fault::Caller)),
+        }
+    }
+
+    /// Sends a signal to the process group that it leads. Before Linux 6.9 that goes by its number, which is looked at a moment before.
+    ///
+    /// # Errors
+    /// As for [`signal`](Process::signal).
+    pub fn signal_group(&self, signal: i32) -> Result<()> {
+        let sent = match wait::send_signal_to_group(self.pidfd.as_fd(), signal) {
+            Err(Errno::EINVAL) if !self.has_ended() => beget_sys::signal::kill(-(self.number as i32), signal),
+            other => other,
+        };
+        match sent {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(errno) => Err(Error::kernel(format!("signal {signal}"), errno, Fault::Caller)),
         }

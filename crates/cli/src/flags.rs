@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use beget::{Grant, Limit, Support};
+use beget::{Grant, Limit, Loader, Support};
 
 use crate::options::{FdSource, Options};
 use crate::units;
@@ -201,6 +201,30 @@ pub(crate) const FLAGS: &[Flag] = &[
         "execute no other program; a loader or an interpreter can still map code",
         |options, _| {
             options.only = true;
+            Ok(())
+        },
+    ),
+    flag(
+        "loader",
+        "kernel|direct",
+        Group::How,
+        "who puts the program into memory: the kernel, by an exec, or Beget, without one; with\n--only it can then execute nothing at all. /proc/PID/exe is not the program then",
+        |options, value| {
+            options.loader = match text(&value)? {
+                "kernel" => Loader::Kernel,
+                "direct" => Loader::Direct,
+                _ => return Err("wants kernel or direct".into()),
+            };
+            Ok(())
+        },
+    ),
+    flag(
+        "suspend",
+        "",
+        Group::How,
+        "stop before the program's first instruction, tell its process number and wait, for a\ndebugger to attach (gdb -p) or somebody to continue it (kill -CONT)",
+        |options, _| {
+            options.suspend = true;
             Ok(())
         },
     ),

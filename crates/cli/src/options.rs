@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use beget::{Command, DEFAULT_PATH, Grant, Limit, Promise, Stdio, Support};
+use beget::{Command, DEFAULT_PATH, Grant, Limit, Loader, Promise, Stdio, Support};
 use rustix::fs::{Mode, OFlags};
 
 use crate::terminal::{self, Terminal};
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) only: bool,
     pub(crate) degraded: Vec<Promise>,
     pub(crate) support: Support,
+    pub(crate) loader: Loader,
+    pub(crate) suspend: bool,
     pub(crate) json: bool,
     pub(crate) program: Option<OsString>,
     pub(crate) arguments: Vec<OsString>,
@@ -46,6 +48,8 @@ impl Options {
             only: false,
             degraded: Vec::new(),
             support: Support::detect(),
+            loader: Loader::Kernel,
+            suspend: false,
             json: false,
             program: None,
             arguments: Vec::new(),
@@ -82,7 +86,8 @@ impl Options {
             .grants(self.grants.iter().cloned())
             .only(self.only)
             .support(self.support)
-            .die_with_thread(true)
+            .loader(self.loader)
+            .suspended(self.suspend)
             .tell_refusals(true);
         for limit in &self.limits {
             command.limit(*limit);

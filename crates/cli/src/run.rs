@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use beget::{Ended, Process, Refusal};
+use beget::{Ended, Nursery, Process, Refusal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Pid;
@@ -35,6 +35,9 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     }
     let tree = Tree::adopt_orphans().map_err(|errno| own_failure(format!("orphans: {errno}")))?;
     let signals = Signals::take().map_err(|errno| own_failure(format!("signals: {errno}")))?;
+    // It outlives us by as long as it takes to end what we leave, if we are killed; what it leaves if it is, comes to us.
+    let nursery = Nursery::bare().map_err(own_failure)?;
+    command.nursery(&nursery);
 
     let streams = StreamFlags::take();
     let started = Instant::now();
@@ -52,9 +55,12 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     // What it holds is closed while the program starts, not after it has ended.
     drop(command);
     let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());
-    let mut watch = Watch { process, tree, signals, terminal, refused, unheard, timed_out: false };
+    let suspended = options.suspend;
+    let mut watch =
+        Watch { process, nursery, signals, terminal, refused, unheard, suspended, timed_out: false };
     let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));
-    watch.tree.end_all();
+    watch.nursery.end();
+    tree.end_all();
     if let Some(terminal) = &mut watch.terminal {
         terminal.restore();
     }
@@ -86,12 +92,14 @@ impl StreamFlags {
 /// Everything that can happen while the program runs.
 struct Watch {
     process: Process,
-    tree: Tree,
+    nursery: Nursery,
     signals: Signals,
     terminal: Option<Terminal>,
     refused: BTreeMap<Refusal, u64>,
     /// The kernel gave no listener, as inside another Beget: what was refused is not known.
     unheard: bool,
+    /// It is to stop before its first instruction, and has not yet.
+    suspended: bool,
     timed_out: bool,
 }
 
@@ -114,6 +122,8 @@ impl Watch {
     fn wait_for_something(&mut self, time: Option<&Timespec>) -> Result<(), Failure> {
         let mut watched =
             vec![PollFd::new(&self.process, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        let news = self.process.news().map(|news| PollFd::from_borrowed_fd(news, PollFlags::IN));
+        watched.extend(news);
         if let Some(refusals) = &self.process.refusals {
             watched.push(PollFd::from_borrowed_fd(refusals.as_fd(), PollFlags::IN));
         }
@@ -129,7 +139,16 @@ impl Watch {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let (signal, refusal) = (happened(1), happened(2));
+        let (signal, news, refusal) = (happened(1), happened(2), happened(3));
+        if !news.is_empty() {
+            if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
+                self.stop_with(signal);
+            }
+            if self.nursery.has_ended() {
+                // Somebody killed it. What it left has come to us, and is not to go on without it.
+                self.process.kill().map_err(own_failure)?;
+            }
+        }
         if refusal.contains(PollFlags::IN) {
             self.tell_refusal();
         } else if !refusal.is_empty() {
@@ -152,18 +171,8 @@ impl Watch {
         }
     }
 
-    fn group(&self) -> Option<Pid> {
-        Pid::from_raw(self.process.id() as i32)
-    }
-
     fn take(&mut self, signal: Signal) -> Result<(), Failure> {
         match signal.number {
-            signals::CHLD => {
-                self.tree.reap_orphans(self.process.id() as i32);
-                if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
-                    self.stop_with(signal);
-                }
-            }
             signals::CONT => self.go_on(false),
             signals::TSTP | signals::TTIN | signals::TTOU | signals::WINCH if self.terminal.is_some() => {
                 self.signal_group(signal.number);
@@ -176,16 +185,19 @@ impl Watch {
         Ok(())
     }
 
-    /// Signals the program's group. The program is not reaped yet, so the number is still its group's.
     fn signal_group(&self, number: i32) {
-        if let Some(group) = self.group() {
-            let _ = beget_sys::signal::kill(-group.as_raw_nonzero().get(), number);
-        }
+        let _ = self.process.signal_group(number);
     }
 
     /// The program stopped: we stop too, as a job of the shell's, and go on together. One that stopped for want of the terminal gets
     /// it if we have it.
     fn stop_with(&mut self, signal: i32) {
+        if std::mem::take(&mut self.suspended) {
+            let number = self.process.id();
+            return say(&format!(
+                "suspended: process {number}; gdb -p {number} attaches to it, kill -CONT {number} lets it go on"
+            ));
+        }
         let Some(terminal) = &mut self.terminal else { return };
         let wants_terminal = matches!(signal, signals::TTIN | signals::TTOU);
         if wants_terminal && terminal.is_ours() {

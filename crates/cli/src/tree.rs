@@ -1,4 +1,4 @@
-//! Ending what the program leaves behind. `beget run` is a subreaper: whatever loses its parent becomes our child.
+//! Ending what a nursery leaves behind that somebody killed. `beget run` is a subreaper: whatever loses its parent becomes our child.
 //!
 //! Only direct children are signalled, and they are only reaped here: their numbers cannot have come to mean others. A shell that
 //! executed `beget` in its own place may have left children of its own; those are not ours to end.
@@ -45,13 +45,6 @@ impl Tree {
             for child in left {
                 while wait::child(child, option::EXITED | option::ALL) == Err(Errno::EINTR) {}
             }
-        }
-    }
-
-    /// Reaps orphans that ended by themselves while the program runs; leaves the program's own status alone.
-    pub(crate) fn reap_orphans(&self, program: i32) {
-        for child in self.left_behind().into_iter().filter(|child| *child != program) {
-            let _ = wait::child(child, option::EXITED | option::ALL | option::NO_HANG);
         }
     }
 

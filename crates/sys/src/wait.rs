@@ -150,6 +150,20 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     unsafe { arch::call4(nr::PIDFD_SEND_SIGNAL, pidfd.as_raw_fd() as usize, signal as usize, 0, 0) }.map(drop)
 }
 
+/// Sends `signal` to every process of the group that the process behind `pidfd` leads (`PIDFD_SIGNAL_PROCESS_GROUP`, Linux 6.9).
+///
+/// # Errors
+/// `EINVAL` before Linux 6.9; `ESRCH` when there is none; `EPERM`.
+#[cfg(not(beget_freestanding))]
+pub fn send_signal_to_group(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    const PROCESS_GROUP: usize = 4;
+    // SAFETY: no memory is passed.
+    unsafe {
+        arch::call4(nr::PIDFD_SEND_SIGNAL, pidfd.as_raw_fd() as usize, signal as usize, 0, PROCESS_GROUP)
+    }
+    .map(drop)
+}
+
 /// The wait status of an ended process whose status somebody else took (`PIDFD_GET_INFO`, Linux 6.15).
 ///
 /// # Errors

@@ -13,8 +13,8 @@ use beget_sys::seccomp::{Instruction, code, verdict};
 pub struct Policy {
     /// Processes may be created.
     pub spawn: bool,
-    /// No program is executed but the one in this slot.
-    pub only: Option<u32>,
+    /// No program is executed but the one in this slot, or none at all.
+    pub only: Option<Option<u32>>,
     /// TCP sockets; Landlock decides on ports.
     pub tcp: bool,
     /// Listening on TCP sockets.

@@ -374,9 +374,14 @@ fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         let eacces = refuse(Errno::EACCES);
         rules.push((nr::EXECVE, Rule::Verdict(eacces)));
         rules.push((nr::MEMFD_CREATE, Rule::Verdict(eacces)));
-        let elsewhere =
-            vec![(vec![none_of(0, &[slot])], eacces), (vec![none_of(4, &[AT_EMPTY_PATH])], eacces)];
-        rules.push((nr::EXECVEAT, Rule::Clauses(elsewhere)));
+        let execveat = match slot {
+            Some(slot) => Rule::Clauses(vec![
+                (vec![none_of(0, &[slot])], eacces),
+                (vec![none_of(4, &[AT_EMPTY_PATH])], eacces),
+            ]),
+            None => Rule::Verdict(eacces),
+        };
+        rules.push((nr::EXECVEAT, execveat));
     }
 }
 

@@ -145,7 +145,7 @@ proptest! {
 fn no_call_has_two_rules() {
     let policy = Policy {
         spawn: false,
-        only: Some(3),
+        only: Some(Some(3)),
         tcp: true,
         bind: false,
         udp: false,

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use beget_authority::Grant;
 use beget_authority::limit::RESOURCES;
-use beget_plan::{Engine, Plan};
+use beget_plan::Plan;
 use rustix::net::{AddressFamily, SocketType};
 
 use super::prepare::Prepared;
@@ -81,13 +81,16 @@ pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
             .map(|one| (RESOURCES[one.number as usize], one.bounds.soft, one.bounds.hard))
             .collect(),
         enforced: authority.enforced.clone(),
-        operations: operations(prepared),
+        operations: operations(command, prepared),
         support: command.support,
     }
 }
 
-/// The names of the plan's operations.
-fn operations(prepared: &Prepared) -> Vec<String> {
-    let Ok(plan) = Plan::check(&prepared.plan, Engine::Vfork) else { return Vec::new() };
+/// The names of the plan's operations. Those that load a program depend on where its process turns out to lie.
+fn operations(command: &Command, prepared: &Prepared) -> Vec<String> {
+    if prepared.direct.is_some() {
+        return Vec::new();
+    }
+    let Ok(plan) = Plan::check(&prepared.plan, prepared.engine(command)) else { return Vec::new() };
     (0..plan.count()).filter_map(|index| plan.op(index)).map(|op| op.name().to_owned()).collect()
 }

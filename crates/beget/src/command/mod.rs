@@ -1,6 +1,7 @@
 //! How a child is asked for.
 
 mod describe;
+mod direct;
 mod prepare;
 mod slots;
 mod spawn;
@@ -19,6 +20,7 @@ use beget_sys::signal::SignalSet;
 use crate::description::Description;
 use crate::end::Ended;
 use crate::error::Result;
+use crate::nursery::Nursery;
 use crate::process::{Output, Process};
 use crate::stdio::{Kind, Stdio};
 
@@ -36,6 +38,33 @@ enum Group {
     Join(i32),
     /// Nothing is changed.
     Caller,
+}
+
+/// Another user and groups than the caller's.
+#[derive(Debug, Default)]
+struct Credentials {
+    user: Option<u32>,
+    group: Option<u32>,
+    groups: Option<Vec<u32>>,
+}
+
+impl Credentials {
+    fn are_changed(&self) -> bool {
+        self.user.is_some() || self.group.is_some() || self.groups.is_some()
+    }
+}
+
+/// Who puts the program into memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loader {
+    /// The kernel, by an exec.
+    #[default]
+    Kernel,
+    /// Beget, in an [`Embryo`](crate::Embryo), without one. With [`Command::only`] the program then cannot execute anything at all.
+    ///
+    /// `/proc/PID/exe` means the stub then, for only privilege may change it: a program that looks there for its own folder
+    /// (`$ORIGIN`) finds another. Set-user-ID bits and file capabilities do not count, and no security module sees an exec.
+    Direct,
 }
 
 /// A child to be: built with the names of [`std::process::Command`], given nothing by default.
@@ -69,6 +98,12 @@ pub struct Command {
     die_with_thread: bool,
     kill_on_drop: bool,
     tell_refusals: bool,
+    nursery: Option<Nursery>,
+    own_tree: bool,
+    own_child: bool,
+    credentials: Credentials,
+    loader: Loader,
+    suspended: bool,
     support: Support,
     callers_path: Option<OsString>,
     prepared: Option<Arc<Prepared>>,
@@ -136,6 +171,12 @@ impl Command {
             die_with_thread: false,
             kill_on_drop: false,
             tell_refusals: false,
+            nursery: None,
+            own_tree: false,
+            own_child: false,
+            credentials: Credentials::default(),
+            loader: Loader::Kernel,
+            suspended: false,
             support: Support::detect(),
             callers_path: std::env::var_os("PATH"),
             prepared: None,
@@ -206,12 +247,31 @@ impl Command {
         /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7).
         cgroup(this, directory: impl Into<OwnedFd>) { this.cgroup = Some(directory.into()); }
         /// Kills it when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`): of use to a program whose main thread spawns and
-        /// stays, and to no other.
+        /// stays, and to no other. What is born in a nursery ends with the whole process instead, whatever thread made it.
         die_with_thread(this, die: bool) { this.die_with_thread = die; }
         /// Kills it, and waits for it, when its [`Process`] is dropped.
         kill_on_drop(this, kill: bool) { this.kill_on_drop = kill; }
         /// Asks for [`Refusals`](crate::Refusals), which the caller must then serve.
         tell_refusals(this, tell: bool) { this.tell_refusals = tell; }
+        /// It is born in this nursery: a child of it, not of this process. Without this a nursery is used only where one is needed.
+        nursery(this, nursery: &Nursery) { this.nursery = Some(nursery.clone()); }
+        /// It is born in a nursery of its own, which ends, with everything that descends from it, when its [`Process`] is dropped or
+        /// this process ends, however it does, and at [`Process::kill_tree`].
+        own_tree(this, own: bool) { this.own_tree = own; }
+        /// It becomes a child of this process although a nursery makes it (`CLONE_PARENT`). For a nursery without a guard
+        /// ([`Nursery::bare`]); the nursery does not end it then, nor what descends from it.
+        own_child(this, own: bool) { this.own_child = own; }
+        /// Its user (`man 2 setresuid`). With a user, a group or groups of its own it has no supplementary groups but those given. Takes
+        /// CAP_SETUID, and a nursery, for a child that shares memory would change its creator too.
+        uid(this, user: u32) { this.credentials.user = Some(user); }
+        /// Its group.
+        gid(this, group: u32) { this.credentials.group = Some(group); }
+        /// Its supplementary groups.
+        groups(this, groups: &[u32]) { this.credentials.groups = Some(groups.to_vec()); }
+        /// Who puts its program into memory.
+        loader(this, loader: Loader) { this.loader = loader; }
+        /// It stops (SIGSTOP) before the first instruction of its program, for a debugger to be attached, until somebody continues it.
+        suspended(this, suspended: bool) { this.suspended = suspended; }
         /// What to take the kernel for: [`Support::with_landlock_at_most`] shows what would hold on an older one.
         support(this, support: Support) { this.support = support; }
     }
@@ -280,6 +340,16 @@ impl Command {
                 Ok((prepared, opened))
             }
         }
+    }
+
+    /// Whether it takes a process with memory of its own to run its plan.
+    fn needs_embryo(&self) -> bool {
+        self.credentials.user.is_some() || self.credentials.group.is_some() || self.loader == Loader::Direct
+    }
+
+    /// Whether its parent is a nursery.
+    fn uses_nursery(&self) -> bool {
+        !self.own_child && (self.nursery.is_some() || self.own_tree || self.needs_embryo())
     }
 
     fn has_ambient(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Safety idea: everything is opened here, once, in the caller, and kept as descriptors and bytes.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -13,18 +13,22 @@ use beget_authority::{Authority, Opened, Request, Rights, limit};
 use beget_plan::{Engine, Plan};
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::direct::Direct;
 use super::slots::{Slots, Source};
-use super::write::{self, Step, Writer};
-use super::{Command, Directory, Group};
+use super::write;
+use super::{Command, Directory, Group, Loader};
 use crate::error::{Error, Fault, Result};
 use crate::program::{DEPTH, Program, Search};
 use crate::stdio::Kind;
+use crate::writer::{Step, Writer};
 
 /// Everything that spawns of one command share.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// The plan, but for a program that is loaded: then every spawn writes its own.
     pub(super) plan: Vec<u8>,
     pub(super) steps: Vec<Step>,
+    pub(super) direct: Option<Direct>,
     pub(super) slots: Slots,
     pub(super) program: Program,
     pub(super) authority: Authority,
@@ -33,10 +37,11 @@ pub(crate) struct Prepared {
     pub(super) directory_name: String,
     pub(super) environment: Vec<OsString>,
     pub(super) limits: Vec<limit::Resource>,
+    pub(super) keyring: Keyring,
+    pub(super) strings: (Vec<CString>, Vec<CString>),
     /// Grants whose rules live only as long as somebody holds their files: the processes do.
     pub(super) held: Arc<Vec<Opened>>,
     caller: u32,
-    makes_keyring: bool,
 }
 
 impl Prepared {
@@ -50,7 +55,9 @@ impl Prepared {
     /// Whether another spawn can use it: a plan that names its parent is of no use to a copy of that parent, and the keyring is made
     /// once.
     pub(super) fn fits(&self, command: &Command) -> bool {
-        !self.makes_keyring && (!command.die_with_thread || self.caller == std::process::id())
+        self.keyring != Keyring::Missing
+            && (!command.die_with_thread && command.group != Group::Caller
+                || self.caller == std::process::id())
     }
 }
 
@@ -147,7 +154,10 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let (directory, directory_name) = open_directory(command)?;
 
     let confined = !ambient;
-    let mut helpers = vec![(Source::Program, "program"), (Source::Directory, "working directory")];
+    let mut helpers = vec![(Source::Directory, "working directory")];
+    if command.loader == Loader::Kernel {
+        helpers.push((Source::Program, "program"));
+    }
     if confined && command.support.landlock.is_some() {
         helpers.push((Source::Ruleset, "Landlock ruleset"));
     }
@@ -158,9 +168,13 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         helpers.push((Source::Listener, "listener"));
     }
     let slots = Slots::lay_out(command, &helpers)?;
-    let program_slot = slots.helper(Source::Program).unwrap_or(-1);
 
-    let keyring = if confined { keyring::look() } else { Keyring::None };
+    let keyring = match keyring::look() {
+        _ if !confined => Keyring::None,
+        // Another user has another one, which that user makes.
+        Keyring::Made(_) if command.credentials.user.is_some() => Keyring::Missing,
+        keyring => keyring,
+    };
     let given = look_at_given(command)?;
     let authority = if confined {
         let mut files = std::mem::take(&mut program.files);
@@ -172,7 +186,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
             only: command.only,
             degraded: &command.degraded,
             support: command.support,
-            program_slot: program_slot as u32,
+            program_slot: slots.helper(Source::Program).map(|slot| slot as u32),
             own_group: matches!(command.group, Group::Session | Group::Join(0)),
             own_session: command.group == Group::Session,
             given_sockets: given.socket,
@@ -186,22 +200,16 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let null = slots.all.iter().any(|slot| slot.source == Source::Null).then(open_null).transpose()?;
     let resources = limit::resources(&command.limits, &command.degraded)?;
 
-    let mut writer = Writer::default();
-    write::identity(command, &mut writer);
-    write::places(&slots, &mut writer);
-    write::surroundings(command, &slots, &directory_name, &resources, &mut writer)?;
-    if confined {
-        write::confine(&slots, &authority, keyring, &mut writer)?;
-    }
-    write::last(command, &resources, &mut writer);
     let environment = environment(command, &slots)?;
-    write::execute(command, &program, program_slot, &environment, slots.listening > 0, &mut writer)?;
-
-    let plan = writer.draft.encode(slots.all.len());
-    Plan::check(&plan, Engine::Vfork).map_err(Error::malformed_plan)?;
-    Ok(Prepared {
-        plan,
-        steps: writer.steps,
+    let strings = write::strings(command, &program, &environment)?;
+    let direct = match command.loader {
+        Loader::Kernel => None,
+        Loader::Direct => Some(Direct::open(command, &program, &strings)?),
+    };
+    let mut prepared = Prepared {
+        plan: Vec::new(),
+        steps: Vec::new(),
+        direct,
         slots,
         program,
         authority,
@@ -210,10 +218,50 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         directory_name,
         environment,
         limits: resources,
+        keyring,
+        strings,
         held: Arc::default(),
         caller: std::process::id(),
-        makes_keyring: keyring == Keyring::Missing,
-    })
+    };
+    if prepared.direct.is_none() {
+        let mut writer = Writer::default();
+        prepared.write_before(command, &mut writer)?;
+        prepared.write_after(command, &mut writer)?;
+        prepared.write_execute(command, &mut writer);
+        prepared.plan = writer.draft.encode(prepared.slots.all.len());
+        Plan::check(&prepared.plan, prepared.engine(command)).map_err(Error::malformed_plan)?;
+        prepared.steps = writer.steps;
+    }
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// Which engine its plan is for.
+    pub(super) fn engine(&self, command: &Command) -> Engine {
+        if command.needs_embryo() { Engine::Fresh } else { Engine::Vfork }
+    }
+
+    /// Writes what comes first: signals, descriptors, limits.
+    pub(super) fn write_before(&self, command: &Command, writer: &mut Writer) -> Result<()> {
+        write::identity(command, writer);
+        write::places(&self.slots, writer);
+        write::surroundings(command, &self.slots, &self.directory_name, &self.limits, writer)
+    }
+
+    /// Writes what takes rights away.
+    pub(super) fn write_after(&self, command: &Command, writer: &mut Writer) -> Result<()> {
+        write::credentials(command, writer);
+        if command.has_ambient() {
+            return Ok(());
+        }
+        write::confine(command, &self.slots, &self.authority, self.keyring, writer)
+    }
+
+    fn write_execute(&self, command: &Command, writer: &mut Writer) {
+        let slot = self.slots.helper(Source::Program).unwrap_or(-1);
+        write::last(command, &self.limits, writer);
+        write::execute(command, slot, &self.strings, self.slots.listening > 0, writer);
+    }
 }
 
 /// A directory given as a descriptor is of little use without the right to open what is below it.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use beget_plan::engine::{self, Failure};
 use beget_plan::{Engine, Plan};
-use beget_sys::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
@@ -14,10 +13,12 @@ use rustix::net::{
 use super::Command;
 use super::prepare::Prepared;
 use super::slots::{Slots, Source};
-use super::write::Step;
+use crate::embryo::Part;
 use crate::error::{Error, Fault, Result};
+use crate::nursery::{Delivery, Nursery, Request};
 use crate::process::{Parent, Process};
 use crate::refusals::Refusals;
+use crate::writer::{Step, tell};
 
 /// The ends of the pipes that one spawn makes.
 #[derive(Default)]
@@ -65,12 +66,8 @@ pub(super) fn spawn(command: &Command, prepared: &Prepared) -> Result<Process> {
     let descriptors: Option<Vec<BorrowedFd<'_>>> =
         prepared.slots.all.iter().map(|slot| find(slot.source)).collect();
     let descriptors = descriptors.ok_or_else(|| Error::new("plan", "a slot has no source", Fault::Beget))?;
-    let plan = Plan::check(&prepared.plan, Engine::Vfork).map_err(Error::malformed_plan)?;
-    let child = engine::spawn(&plan, &descriptors, command.cgroup.as_ref().map(AsFd::as_fd))
-        .map_err(|failure| tell(failure, &prepared.steps))?;
-
-    let mut process = Process::new(child, Parent::Own, Arc::clone(&prepared.held));
-    process.kill_on_drop = command.kill_on_drop;
+    let mut process = give_birth(command, prepared, &descriptors)?;
+    (process.kill_on_drop, process.held) = (command.kill_on_drop, Arc::clone(&prepared.held));
     process.stdin = pipes.input.map(|(_, ours)| ours);
     let [stdout, stderr] = pipes.outputs;
     process.stdout = stdout.map(|(ours, _)| ours);
@@ -90,20 +87,104 @@ pub(super) fn spawn(command: &Command, prepared: &Prepared) -> Result<Process> {
     Ok(process)
 }
 
-fn tell(failure: Failure, steps: &[Step]) -> Error {
-    match failure {
-        Failure::Birth(errno) => Error::kernel("process", errno, Fault::Kernel),
-        Failure::Op(fault) => match steps.get(fault.op as usize) {
-            Some((words, whose)) => {
-                let whose = if *whose == Fault::NotRunnable && fault.errno == Errno::E2BIG {
-                    Fault::Caller
-                } else {
-                    *whose
-                };
-                Error::kernel(words.clone(), fault.errno, whose)
+/// By the engine that the command wants.
+fn give_birth(command: &Command, prepared: &Prepared, descriptors: &[BorrowedFd<'_>]) -> Result<Process> {
+    let own = if command.own_tree { Some(Nursery::new()?) } else { None };
+    let nursery = match own.as_ref().or(command.nursery.as_ref()) {
+        Some(nursery) => Some(nursery.clone()),
+        None if command.needs_embryo() => Some(Nursery::shared()?),
+        None => None,
+    };
+    let mut process = match nursery {
+        None => in_shared_memory(command, prepared, descriptors)?,
+        Some(nursery) if command.needs_embryo() => in_embryo(command, prepared, &nursery, descriptors)?,
+        Some(nursery) => {
+            let request = request(command, prepared, descriptors.to_vec());
+            let delivery = nursery.inner.deliver(&[request], false)?.pop();
+            delivered(delivery, &nursery, &prepared.steps)?
+        }
+    };
+    process.tree = own;
+    Ok(process)
+}
+
+/// In a child of this process, which shares its memory until the exec.
+fn in_shared_memory(
+    command: &Command,
+    prepared: &Prepared,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Process> {
+    if command.own_child {
+        return Err(Error::new("own child", "it is one already where no nursery is used", Fault::Caller));
+    }
+    let plan = Plan::check(&prepared.plan, Engine::Vfork).map_err(Error::malformed_plan)?;
+    let child =
+        engine::spawn(&plan, descriptors, command.cgroup.as_ref().map(AsFd::as_fd)).map_err(|failure| {
+            match failure {
+                Failure::Birth(errno) => Error::kernel("process", errno, Fault::Kernel),
+                Failure::Op(fault) => tell(fault, &prepared.steps),
             }
-            None => Error::kernel(format!("operation {}", fault.op), fault.errno, Fault::Beget),
-        },
+        })?;
+    Ok(Process::new(child, Parent::Own))
+}
+
+/// In an embryo, which has memory of its own.
+fn in_embryo(
+    command: &Command,
+    prepared: &Prepared,
+    nursery: &Nursery,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Process> {
+    if command.own_child || command.cgroup.is_some() {
+        let words = "not for a child with another user or group, or a loader of its own";
+        let part = if command.own_child { "own child" } else { "cgroup" };
+        return Err(Error::new(part, words, Fault::Caller));
+    }
+    let mut embryo = nursery.embryo_in_place()?;
+    let slots = prepared.slots.end();
+    match &prepared.direct {
+        None => embryo.become_process(slots, &prepared.plan, descriptors, &prepared.steps),
+        Some(direct) => {
+            let mut part = Part::new();
+            part.descriptors = descriptors.to_vec();
+            let number = embryo.id();
+            direct.write(command, prepared, number, &embryo.place()?, &mut part)?;
+            let process =
+                embryo.become_process(slots, &part.encode(), &part.descriptors, &part.writer.steps)?;
+            direct.is_whole().inspect_err(|_| {
+                let _ = process.kill();
+                let _ = process.wait_shared();
+            })?;
+            Ok(process)
+        }
+    }
+}
+
+/// A birth in a nursery.
+pub(super) fn request<'a>(
+    command: &'a Command,
+    prepared: &'a Prepared,
+    descriptors: Vec<BorrowedFd<'a>>,
+) -> Request<'a> {
+    Request {
+        plan: &prepared.plan,
+        descriptors,
+        cgroup: command.cgroup.as_ref().map(AsFd::as_fd),
+        own: command.own_child,
+        stops: true,
+    }
+}
+
+/// The process that a nursery made.
+pub(super) fn delivered(delivery: Option<Delivery>, nursery: &Nursery, steps: &[Step]) -> Result<Process> {
+    match delivery {
+        Some(Delivery::Child(child, news)) => {
+            Ok(Process::new(child, Parent::Nursery(Arc::clone(&nursery.inner), news)))
+        }
+        Some(Delivery::Own(child)) => Ok(Process::new(child, Parent::Own)),
+        Some(Delivery::Failed(fault)) => Err(tell(fault, steps)),
+        Some(Delivery::None(errno)) => Err(Error::kernel("process", errno, Fault::Kernel)),
+        None => Err(Error::new("nursery", "it did not answer", Fault::Beget)),
     }
 }
 

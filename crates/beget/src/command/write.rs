@@ -1,51 +1,28 @@
-//! Writes the plan: each operation together with the words that an error of it will be told in.
+//! Writes the plan of a command, in the order in which its operations have to come.
 
-use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use beget_authority::keyring::{self, Keyring};
 use beget_authority::limit::{self, RESOURCES};
 use beget_authority::{Authority, Limit};
+use beget_plan::Op;
 use beget_plan::encoding::LONGEST;
-use beget_plan::{Draft, Op};
 use beget_sys::{Errno, process};
 
 use super::slots::{Slots, Source};
-use super::{Command, Group};
+use super::{Command, Credentials, Group};
 use crate::error::{Error, Fault, Result};
 use crate::program::Program;
-
-/// What an operation is called when it fails, and whose fault that is then.
-pub(super) type Step = (Cow<'static, str>, Fault);
+use crate::writer::Writer;
 
 fn c_string(text: &OsStr, part: impl FnOnce() -> String) -> Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| Error::new(part(), "it has a NUL byte", Fault::Caller))
 }
 
-/// Operations with their words.
-#[derive(Default)]
-pub(super) struct Writer {
-    pub(super) draft: Draft,
-    pub(super) steps: Vec<Step>,
-}
-
-impl Writer {
-    pub(super) fn push(&mut self, op: Op, words: impl Into<Cow<'static, str>>) {
-        self.draft.push(op);
-        self.steps.push((words.into(), Fault::Kernel));
-    }
-
-    fn push_limit(&mut self, limit::Resource { number, bounds }: limit::Resource) {
-        let op = Op::Limit { resource: number, soft: bounds.soft, hard: bounds.hard };
-        self.push(op, format!("resource limit {}", RESOURCES[number as usize]));
-    }
-
-    /// An operation whose failure is more likely the caller's fault than the kernel's.
-    pub(super) fn push_asked(&mut self, op: Op, words: impl Into<Cow<'static, str>>, fault: Fault) {
-        self.draft.push(op);
-        self.steps.push((words.into(), fault));
-    }
+fn push_limit(writer: &mut Writer, limit::Resource { number, bounds }: limit::Resource) {
+    let op = Op::Limit { resource: number, soft: bounds.soft, hard: bounds.hard };
+    writer.push(op, format!("resource limit {}", RESOURCES[number as usize]));
 }
 
 /// Signals and the process group.
@@ -55,6 +32,11 @@ pub(super) fn identity(command: &Command, writer: &mut Writer) {
         Group::Session => writer.push(Op::NewSession {}, "session"),
         Group::Join(group) => {
             writer.push_asked(Op::ProcessGroup { group }, format!("process group {group}"), Fault::Caller);
+        }
+        // A nursery is in a group of its own, and so is what is born there.
+        Group::Caller if command.uses_nursery() => {
+            let group = rustix::process::getpgrp().as_raw_nonzero().get();
+            writer.push(Op::ProcessGroup { group }, "process group of the caller");
         }
         Group::Caller => {}
     }
@@ -95,7 +77,7 @@ pub(super) fn surroundings(
     writer.push(Op::TimerSlack { nanoseconds: 50_000 }, "timer slack");
     // Open files come last of all: what is left to do needs a number or two itself.
     for one in resources.iter().filter(|one| one.number != limit::OPEN_FILES) {
-        writer.push_limit(*one);
+        push_limit(writer, *one);
     }
     if let Some(limit @ Limit::Processors(count)) =
         command.limits.iter().rfind(|limit| matches!(limit, Limit::Processors(_)))
@@ -104,7 +86,8 @@ pub(super) fn surroundings(
         let mask = writer.draft.bytes(&mask);
         writer.push(Op::Processors { mask }, format!("limit {limit}"));
     }
-    if command.die_with_thread {
+    // What a nursery makes ends with its creator, whichever thread made it.
+    if command.die_with_thread && !command.uses_nursery() {
         const SIGKILL: i32 = 9;
         let parent = std::process::id() as i32;
         writer.push(Op::DieWithParent { signal: SIGKILL, parent }, "death with its parent");
@@ -115,13 +98,31 @@ pub(super) fn surroundings(
 /// What would be in the way of the birth itself if it came earlier.
 pub(super) fn last(command: &Command, resources: &[limit::Resource], writer: &mut Writer) {
     for one in resources.iter().filter(|one| one.number == limit::OPEN_FILES) {
-        writer.push_limit(*one);
+        push_limit(writer, *one);
     }
     writer.push(Op::SignalMask { mask: command.mask.0 }, "signal mask");
 }
 
+/// Another user and groups, while there is the right to have them.
+pub(super) fn credentials(command: &Command, writer: &mut Writer) {
+    let Credentials { user, group, groups } = &command.credentials;
+    if !command.credentials.are_changed() {
+        return;
+    }
+    // Whoever names no groups gets none: those of the caller would be its user's.
+    let list = writer.draft.numbers(groups.as_deref().unwrap_or_default());
+    writer.push_asked(Op::Groups { groups: list }, "supplementary groups", Fault::Caller);
+    if let Some(group) = *group {
+        writer.push_asked(Op::SetGroup { group }, format!("group {group}"), Fault::Caller);
+    }
+    if let Some(user) = *user {
+        writer.push_asked(Op::SetUser { user }, format!("user {user}"), Fault::Caller);
+    }
+}
+
 /// All that a child with ambient authority does without.
 pub(super) fn confine(
+    command: &Command,
     slots: &Slots,
     authority: &Authority,
     keyring: Keyring,
@@ -136,7 +137,7 @@ pub(super) fn confine(
     }
     let capabilities =
         process::capabilities().map_err(|errno| Error::kernel("capabilities", errno, Fault::Kernel))?;
-    if capabilities & 1 << CAP_SETGID != 0 {
+    if capabilities & 1 << CAP_SETGID != 0 && !command.credentials.are_changed() {
         let groups = writer.draft.numbers(&[]);
         writer.push(Op::Groups { groups }, "supplementary groups");
     }
@@ -164,14 +165,12 @@ fn without_slot(what: &str) -> Error {
     Error::new(what, "no slot was laid out for it", Fault::Beget)
 }
 
-pub(super) fn execute(
+/// Arguments and environment, as the program gets them.
+pub(super) fn strings(
     command: &Command,
     program: &Program,
-    slot: i32,
     environment: &[OsString],
-    listening: bool,
-    writer: &mut Writer,
-) -> Result<()> {
+) -> Result<(Vec<CString>, Vec<CString>)> {
     let mut arguments = Vec::with_capacity(command.arguments.len() + 3);
     match &program.interpreted {
         Some(before) => arguments.extend(before.iter().cloned()),
@@ -197,9 +196,21 @@ pub(super) fn execute(
         let part = format!("program {}", command.program.display());
         return Err(Error::kernel(part, Errno::E2BIG, Fault::Caller));
     }
+    Ok((arguments, variables))
+}
+
+pub(super) fn execute(
+    command: &Command,
+    slot: i32,
+    (arguments, variables): &(Vec<CString>, Vec<CString>),
+    listening: bool,
+    writer: &mut Writer,
+) {
+    if command.suspended {
+        writer.push(Op::StopAtExec {}, "stop at the exec");
+    }
     let arguments = writer.draft.strings(arguments.iter().map(CString::as_c_str));
     let environment = writer.draft.strings(variables.iter().map(CString::as_c_str));
     let op = Op::Execute { program: slot, arguments, environment, listening: u32::from(listening) };
     writer.push_asked(op, format!("program {}", command.program.display()), Fault::NotRunnable);
-    Ok(())
 }

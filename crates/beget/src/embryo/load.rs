@@ -79,34 +79,49 @@ pub(crate) fn wrong(part: &str, error: beget_image::Error) -> Error {
 
 /// A program and its loader, with what it is told.
 #[derive(Debug)]
-pub(crate) struct Load<'a> {
+pub(crate) struct Load<'a, 's> {
     pub(crate) program: &'a Source,
     pub(crate) loader: Option<&'a Source>,
-    pub(crate) arguments: &'a [CString],
-    pub(crate) environment: &'a [CString],
+    pub(crate) arguments: &'s [CString],
+    pub(crate) environment: &'s [CString],
     /// Its path, as far as it is known.
-    pub(crate) name: &'a CStr,
+    pub(crate) name: &'s CStr,
     /// The name that `ps` shows.
-    pub(crate) comm: &'a CStr,
+    pub(crate) comm: &'s CStr,
     /// User and group, where they are not the creator's.
     pub(crate) user: Option<u32>,
     pub(crate) group: Option<u32>,
+}
+
+/// Where an image lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// What is added to the image's own addresses.
+    pub bias: u64,
+    /// The pages from its first to its last.
+    pub span: Range<u64>,
+}
+
+/// Where a program lies, and its loader if it wants one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The program.
+    pub program: Placement,
+    /// Its loader.
+    pub loader: Option<Placement>,
 }
 
 /// What was loaded, or will have been when the part is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     pub(crate) registers: Registers,
-    /// What is added to the program's own addresses.
-    pub(crate) bias: u64,
-    pub(crate) program: Range<u64>,
-    pub(crate) loader: Option<(u64, Range<u64>)>,
+    pub(crate) layout: Layout,
     /// The first operation of each reservation in the part, and what it takes.
     pub(crate) reserved: Vec<(usize, Range<u64>)>,
 }
 
 /// Adds the operations of `load` to `part`.
-pub(crate) fn write<'a>(load: &Load<'a>, place: &Place, part: &mut Part<'a>) -> Result<Loaded> {
+pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>) -> Result<Loaded> {
     if !place.leaves {
         let words = "this kernel's page of calls has no way to leave by";
         return Err(Error::new("loader", words, Fault::Kernel));
@@ -144,16 +159,18 @@ pub(crate) fn write<'a>(load: &Load<'a>, place: &Place, part: &mut Part<'a>) -> 
     let heap = brk_start(program.end, Some(brk_random));
     let auxiliary = built.bytes.windows(built.auxiliary.len()).position(|bytes| bytes == built.auxiliary);
     let fields = memory_map(&program, &built, heap, built.at + auxiliary.unwrap_or(0) as u64);
-    let fields = part.draft.bytes(&fields);
+    let fields = part.writer.draft.bytes(&fields);
     let fields = beget_plan::op::Span { at: fields.at, count: fields.count / 8 };
     part.push(Op::MemoryMap { fields, executable: mapping::NO_FILE }, "memory map");
     part.set_name(load.comm);
     let instruction = loader.as_ref().map_or(program.entry, |(_, loader)| loader.entry);
+    let place = |bias, placed: Placed| Placement { bias, span: placed.span };
     Ok(Loaded {
         registers: Registers { instruction, stack: built.at, ..Registers::default() },
-        bias,
-        program: program.span.clone(),
-        loader: loader.map(|(bias, placed)| (bias, placed.span)),
+        layout: Layout {
+            program: place(bias, program),
+            loader: loader.map(|(bias, placed)| place(bias, placed)),
+        },
         reserved,
     })
 }
@@ -208,7 +225,7 @@ fn below(place: &Place, image: &Image) -> u64 {
 }
 
 fn stack(
-    load: &Load<'_>,
+    load: &Load<'_, '_>,
     place: &Place,
     program: &Placed,
     base: Option<u64>,

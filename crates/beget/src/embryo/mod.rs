@@ -15,7 +15,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use beget_plan::stub::{Registers, role};
 use beget_plan::{Draft, Engine, Op, Plan, link};
@@ -24,16 +24,21 @@ use beget_sys::signal::SignalSet;
 use beget_sys::wait;
 
 use beget_authority::limit;
+use beget_image::Symbols;
 
-pub(crate) use channel::{Channel, Taken};
+pub(crate) use channel::Place;
+use channel::{Channel, Taken};
 pub use construct::Construct;
-pub(crate) use load::{Load, Loaded, Source, c_strings, loader_of, write as write_load};
+pub use load::{Layout, Placement};
+pub(crate) use load::{Load, Source, loader_of, write as write_load};
+use load::{Loaded, c_strings};
 pub use part::{Answer, Part, Protection};
 
 use crate::end::Ended;
 use crate::error::{Error, Fault, Result};
 use crate::nursery::{Delivery, Inner, News, Nursery, Request, stub};
 use crate::process::{Parent, Process};
+use crate::writer::{Step, tell};
 
 /// A program's image: an ELF executable, opened or in memory.
 ///
@@ -44,6 +49,16 @@ pub struct Program {
     source: Source,
     loader: Option<Source>,
     path: CString,
+    symbols: OnceLock<[Option<Symbols>; 2]>,
+}
+
+/// A function that an address lies in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// Its name, as the image has it.
+    pub name: String,
+    /// Bytes from its beginning.
+    pub offset: u64,
 }
 
 impl Program {
@@ -86,7 +101,28 @@ impl Program {
         let source = Source::open(file, part)?;
         let loader = loader_of(&source)?;
         let path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-        Ok(Program { source, loader, path })
+        Ok(Program { source, loader, path, symbols: OnceLock::new() })
+    }
+
+    /// The function that `address` lies in, in a process where this program was loaded as `layout` tells. `None` for an address of
+    /// neither the program nor its loader, or where their images have no names.
+    #[must_use]
+    pub fn symbol_at(&self, layout: &Layout, address: u64) -> Option<Symbol> {
+        let read = |source: &Source| Symbols::read(&source.file).ok();
+        let tables = self.symbols.get_or_init(|| [read(&self.source), self.loader.as_ref().and_then(read)]);
+        let places = [Some(&layout.program), layout.loader.as_ref()];
+        places.into_iter().zip(tables).find_map(|(place, symbols)| {
+            let place = place.filter(|place| place.span.contains(&address))?;
+            let found = symbols.as_ref()?.at(address.wrapping_sub(place.bias))?;
+            Some(Symbol { name: found.name_lossy().into_owned(), offset: found.offset })
+        })
+    }
+
+    /// Where the function of this name begins in such a process.
+    #[must_use]
+    pub fn address_of(&self, layout: &Layout, name: &str) -> Option<u64> {
+        let symbols = Symbols::read(&self.source.file).ok()?;
+        Some(symbols.named(name.as_bytes())?.address.wrapping_add(layout.program.bias))
     }
 }
 
@@ -122,8 +158,17 @@ impl Nursery {
     /// # Errors
     /// Those of a birth; a nursery that has ended.
     pub fn embryo(&self) -> Result<Embryo> {
+        self.bear(true)
+    }
+
+    /// Makes one that stays in the nursery's session, for a plan that decides on that.
+    pub(crate) fn embryo_in_place(&self) -> Result<Embryo> {
+        self.bear(false)
+    }
+
+    fn bear(&self, session: bool) -> Result<Embryo> {
         let (link, theirs) = link::pair().map_err(|errno| Error::kernel("embryo", errno, Fault::Kernel))?;
-        let plan = birth_plan()?;
+        let plan = birth_plan(session)?;
         let request = Request {
             plan: &plan,
             descriptors: vec![theirs.as_fd(), stub()?.as_fd()],
@@ -156,11 +201,13 @@ impl Nursery {
 }
 
 /// What an embryo is born with: the fresh defaults of a child, and the stub.
-fn birth_plan() -> Result<Vec<u8>> {
+fn birth_plan(session: bool) -> Result<Vec<u8>> {
     const PROGRAM: i32 = 1;
     let resources = limit::resources(&[], &[])?;
     let mut draft = Draft::new();
-    draft.push(Op::NewSession {});
+    if session {
+        draft.push(Op::NewSession {});
+    }
     draft.push(Op::Raise { floor: 2 });
     draft.push(Op::Place { source: 0, slot: beget_plan::stub::CHANNEL, closing: 0 });
     draft.push(Op::Place { source: 1, slot: PROGRAM, closing: 1 });
@@ -181,7 +228,7 @@ fn birth_plan() -> Result<Vec<u8>> {
 impl Construct for Embryo {
     fn apply(&mut self, part: &Part<'_>) -> Result<Vec<Answer>> {
         self.slots = self.slots.max(part.slots);
-        let plan = part.draft.encode(part.descriptors.len());
+        let plan = part.encode();
         match self.channel.tell(self.slots, &plan, &part.descriptors)? {
             Taken::Done(answers) => part.read_answers(&answers),
             Taken::Failed(fault) => Err(part.error(fault)),
@@ -237,12 +284,7 @@ impl Embryo {
         }
         let arguments: Vec<OsString> = arguments.iter().map(|text| text.as_ref().to_owned()).collect();
         let arguments = c_strings(&arguments, "argument")?;
-        let variables: Vec<OsString> = self
-            .environment
-            .iter()
-            .map(|(name, value)| [name.as_os_str(), OsStr::new("="), value].into_iter().collect())
-            .collect();
-        let environment = c_strings(&variables, "variable")?;
+        let environment = self.variables()?;
         let comm = Path::new(OsStr::from_bytes(program.path.as_bytes())).file_name();
         let comm = comm.and_then(|name| CString::new(name.as_bytes()).ok()).unwrap_or_default();
         let load = Load {
@@ -269,8 +311,16 @@ impl Embryo {
         Ok(())
     }
 
+    /// `NAME=VALUE` strings.
+    fn variables(&self) -> Result<Vec<CString>> {
+        let one = |(name, value): (&OsString, &OsString)| {
+            [name.as_os_str(), OsStr::new("="), value].into_iter().collect::<OsString>()
+        };
+        c_strings(&self.environment.iter().map(one).collect::<Vec<_>>(), "variable")
+    }
+
     fn apply_load(&mut self, part: &Part<'_>, loaded: &Loaded) -> Result<()> {
-        let plan = part.draft.encode(part.descriptors.len());
+        let plan = part.encode();
         match self.channel.tell(self.slots, &plan, &part.descriptors)? {
             Taken::Done(_) => Ok(()),
             Taken::Left => Err(channel::gone()),
@@ -290,10 +340,10 @@ impl Embryo {
         let _ = self.apply(&part);
     }
 
-    /// What is added to the addresses in the loaded program's image, to find them in its memory.
+    /// Where the loaded program lies, and its loader.
     #[must_use]
-    pub fn bias(&self) -> Option<u64> {
-        self.loaded.as_ref().map(|loaded| loaded.bias)
+    pub fn layout(&self) -> Option<Layout> {
+        self.loaded.as_ref().map(|loaded| loaded.layout.clone())
     }
 
     /// The registers that its program starts with, for one that was put into its memory by hand; what a load has set is replaced.
@@ -303,8 +353,8 @@ impl Embryo {
         match &mut self.loaded {
             Some(loaded) => loaded.registers = registers,
             None => {
-                let (bias, program, loader, reserved) = (0, 0..0, None, Vec::new());
-                self.loaded = Some(Loaded { registers, bias, program, loader, reserved });
+                let layout = Layout { program: Placement::default(), loader: None };
+                self.loaded = Some(Loaded { registers, layout, reserved: Vec::new() });
             }
         }
         self
@@ -319,7 +369,7 @@ impl Embryo {
             self.loaded.as_ref().ok_or_else(|| Error::new("embryo", "nothing was loaded", Fault::Caller))?;
         let mut part = Part::new();
         let words: Vec<u8> = loaded.registers.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let registers = part.draft.bytes(&words);
+        let registers = part.writer.draft.bytes(&words);
         let registers = beget_plan::op::Span { at: registers.at, count: registers.count / 8 };
         part.push(Op::SignalMask { mask: self.mask.0 }, "signal mask");
         part.push(Op::Enter { registers }, "start");
@@ -333,58 +383,47 @@ impl Embryo {
     pub fn execute(mut self, program: BorrowedFd<'_>, arguments: &[impl AsRef<OsStr>]) -> Result<Process> {
         let arguments: Vec<OsString> = arguments.iter().map(|text| text.as_ref().to_owned()).collect();
         let arguments = c_strings(&arguments, "argument")?;
-        let variables: Vec<OsString> = self
-            .environment
-            .iter()
-            .map(|(name, value)| [name.as_os_str(), OsStr::new("="), value].into_iter().collect())
-            .collect();
-        let environment = c_strings(&variables, "variable")?;
+        let environment = self.variables()?;
         let mut part = Part::new();
         let source = part.lend(program);
         let slot = self.slots as i32;
         self.slots += 1;
         part.push(Op::Place { source, slot, closing: 1 }, "program");
         part.push(Op::SignalMask { mask: self.mask.0 }, "signal mask");
-        let arguments = part.draft.strings(arguments.iter().map(CString::as_c_str));
-        let environment = part.draft.strings(environment.iter().map(CString::as_c_str));
+        let arguments = part.writer.draft.strings(arguments.iter().map(CString::as_c_str));
+        let environment = part.writer.draft.strings(environment.iter().map(CString::as_c_str));
         part.push(Op::Execute { program: slot, arguments, environment, listening: 0 }, "program");
         self.finish(&part)
     }
 
-    fn finish(mut self, part: &Part<'_>) -> Result<Process> {
-        let plan = part.draft.encode(part.descriptors.len());
-        match self.channel.tell(self.slots, &plan, &part.descriptors)? {
-            Taken::Left => self.into_process(),
-            Taken::Failed(fault) => Err(part.error(fault)),
-            Taken::Done(_) => Err(Error::new("embryo", "it did not start", Fault::Beget)),
-        }
+    fn finish(self, part: &Part<'_>) -> Result<Process> {
+        let slots = self.slots;
+        self.become_process(slots, &part.encode(), &part.descriptors, &part.writer.steps)
     }
 
     fn into_process(mut self) -> Result<Process> {
         let (child, news) = self.birth.child.take().ok_or_else(channel::gone)?;
         let nursery = Arc::clone(&self.birth.nursery);
-        Ok(Process::new(child, Parent::Nursery(nursery, news), Arc::default()))
+        Ok(Process::new(child, Parent::Nursery(nursery, news)))
     }
 
-    /// Runs a whole plan in it, written for a child of these slots, and gives the process that it became.
+    /// Runs a whole plan in it, written for a child with so many slots, and gives the process that it became.
     pub(crate) fn become_process(
         mut self,
         slots: u32,
         plan: &[u8],
         descriptors: &[BorrowedFd<'_>],
-    ) -> Result<std::result::Result<(Child, Parent), beget_plan::Fault>> {
+        steps: &[Step],
+    ) -> Result<Process> {
         match self.channel.tell(slots, plan, descriptors)? {
-            Taken::Left => {
-                let (child, news) = self.birth.child.take().ok_or_else(channel::gone)?;
-                Ok(Ok((child, Parent::Nursery(Arc::clone(&self.birth.nursery), news))))
-            }
-            Taken::Failed(fault) => Ok(Err(fault)),
+            Taken::Left => self.into_process(),
+            Taken::Failed(fault) => Err(tell(fault, steps)),
             Taken::Done(_) => Err(Error::new("embryo", "it did not start", Fault::Beget)),
         }
     }
 
     /// Where things are in it.
-    pub(crate) fn place(&mut self) -> Result<channel::Place> {
+    pub(crate) fn place(&mut self) -> Result<Place> {
         self.channel.place().cloned()
     }
 }

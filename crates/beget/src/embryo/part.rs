@@ -6,10 +6,11 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use beget_authority::limit::Resource;
+use beget_plan::Op;
 use beget_plan::op::mapping;
-use beget_plan::{Draft, Op};
 
 use crate::error::{Error, Fault, Result};
+use crate::writer::{Writer, tell};
 
 /// What may be done with memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,9 +54,8 @@ pub enum Answer {
 /// A list of operations, done in order and in one message. The first that fails ends it: those before it are done.
 #[derive(Debug, Default)]
 pub struct Part<'fd> {
-    pub(super) draft: Draft,
-    pub(super) steps: Vec<(String, Fault)>,
-    pub(super) descriptors: Vec<BorrowedFd<'fd>>,
+    pub(crate) writer: Writer,
+    pub(crate) descriptors: Vec<BorrowedFd<'fd>>,
     /// One past the highest slot that is named.
     pub(super) slots: u32,
 }
@@ -70,22 +70,21 @@ impl<'fd> Part<'fd> {
     /// How many operations it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.steps.len()
+        self.writer.steps.len()
     }
 
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.writer.steps.is_empty()
     }
 
-    pub(super) fn push(&mut self, op: Op, words: impl Into<String>) -> &mut Part<'fd> {
-        self.draft.push(op);
-        self.steps.push((words.into(), Fault::Caller));
+    pub(crate) fn push(&mut self, op: Op, words: impl Into<String>) -> &mut Part<'fd> {
+        self.writer.push_asked(op, words.into(), Fault::Caller);
         self
     }
 
-    pub(super) fn lend(&mut self, file: BorrowedFd<'fd>) -> u32 {
+    pub(crate) fn lend(&mut self, file: BorrowedFd<'fd>) -> u32 {
         self.descriptors.push(file);
         self.descriptors.len() as u32 - 1
     }
@@ -144,7 +143,7 @@ impl<'fd> Part<'fd> {
     ///
     /// Fails with `EFAULT`, and with `EBUSY` where the stub lies.
     pub fn write(&mut self, at: u64, bytes: &[u8]) -> &mut Part<'fd> {
-        let span = self.draft.bytes(bytes);
+        let span = self.writer.draft.bytes(bytes);
         self.push(Op::Write { at, bytes: span }, format!("write {} bytes at {at:#x}", bytes.len()))
     }
 
@@ -197,8 +196,13 @@ impl<'fd> Part<'fd> {
 
     /// Sets the name that `ps` shows.
     pub fn set_name(&mut self, name: &CStr) -> &mut Part<'fd> {
-        let name = self.draft.string(name);
+        let name = self.writer.draft.string(name);
         self.push(Op::Name { name }, "name")
+    }
+
+    /// As it is sent.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        self.writer.draft.encode(self.descriptors.len())
     }
 
     /// The answers to its operations, from the bytes that they answered with.
@@ -209,7 +213,7 @@ impl<'fd> Part<'fd> {
             bytes = rest;
             Ok(taken)
         };
-        let ops = self.draft.ops().iter();
+        let ops = self.writer.draft.ops().iter();
         ops.map(|op| match op {
             Op::Map { .. } => {
                 let address = take(8)?.try_into().map(u64::from_ne_bytes).map_err(|_| short())?;
@@ -223,9 +227,6 @@ impl<'fd> Part<'fd> {
 
     /// What an operation that failed is told as.
     pub(super) fn error(&self, fault: beget_plan::Fault) -> Error {
-        match self.steps.get(fault.op as usize) {
-            Some((words, whose)) => Error::kernel(words.clone(), fault.errno, *whose),
-            None => Error::kernel("embryo", fault.errno, Fault::Kernel),
-        }
+        tell(fault, &self.writer.steps)
     }
 }

@@ -82,6 +82,12 @@ impl Nursery {
         self.inner.number()
     }
 
+    /// Whether it has ended, or was killed by somebody: then nothing can be born in it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !self.inner.serves()
+    }
+
     /// Ends it and every process that was born in it, however deep, and waits until that is done. Handles of those processes tell
     /// how they ended.
     pub fn end(&self) {
