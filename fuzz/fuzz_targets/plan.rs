@@ -1,4 +1,4 @@
-//! Any bytes given to `Plan::check`: an answer, never a panic, and what it accepts can be read to its end.
+//! Any bytes given to `Plan::check` and `Plan::check_part`: an answer, never a panic, and what it accepts can be read to its end.
 //!
 //! Accepted plans are read and not run: an operation acts on the process that runs it.
 
@@ -6,6 +6,7 @@
 
 use beget_plan::encoding::{HEADER, RECORD};
 use beget_plan::op::Span;
+use beget_plan::op::mapping::NO_FILE;
 use beget_plan::{Engine, Op, Plan};
 use libfuzzer_sys::fuzz_target;
 
@@ -25,12 +26,18 @@ fn table(data: &[u8], span: Span) {
 
 fuzz_target!(|bytes: &[u8]| {
     for engine in [Engine::Vfork, Engine::Fresh] {
-        let Ok(plan) = Plan::check(bytes, engine) else { continue };
+        let Ok(plan) = Plan::check_part(bytes, engine) else {
+            assert!(Plan::check(bytes, engine).is_err(), "a plan is a part of one too");
+            continue;
+        };
+        assert_eq!(Plan::check(bytes, engine).is_ok(), plan.ends(), "a whole one is one that ends");
+        let mut answer = 0;
         let data = &bytes[HEADER + plan.count() * RECORD..];
         for index in 0..plan.count() {
             let op = plan.op(index).expect("it was checked");
             assert!(op.runs_in(engine));
-            assert!(!matches!(op, Op::Execute { .. }) || index + 1 == plan.count());
+            let ends = matches!(op, Op::Execute { .. } | Op::Enter { .. });
+            assert_eq!(ends, plan.ends() && index + 1 == plan.count());
             match op {
                 Op::Place { source, .. } => assert!((source as usize) < plan.descriptors()),
                 Op::Processors { mask } => {
@@ -39,7 +46,26 @@ fuzz_target!(|bytes: &[u8]| {
                 Op::Groups { groups } => {
                     within(data, groups, 4);
                 }
-                Op::JoinKeyring { name, .. } => string(data, name),
+                Op::JoinKeyring { name, .. } | Op::MakeKeyring { name } | Op::Name { name } => {
+                    string(data, name)
+                }
+                Op::ChangeDirectoryTo { source } => assert!((source as usize) < plan.descriptors()),
+                Op::Map { source, .. } => {
+                    assert!(source == NO_FILE || (source as usize) < plan.descriptors());
+                    answer += 8;
+                }
+                Op::Write { bytes, .. } => {
+                    within(data, bytes, 1);
+                }
+                Op::Read { length, .. } => answer += length as usize,
+                Op::MemoryMap { fields, executable } => {
+                    within(data, fields, 8);
+                    assert!(executable == NO_FILE || (executable as usize) < plan.descriptors());
+                }
+                Op::Enter { registers } => {
+                    within(data, registers, 8);
+                    assert_eq!(registers.count, 8);
+                }
                 Op::Filter { instructions } => {
                     within(data, instructions, 8);
                     assert!(plan.scratch() >= instructions.count as usize);
@@ -56,5 +82,6 @@ fuzz_target!(|bytes: &[u8]| {
                 _ => {}
             }
         }
+        assert_eq!(plan.answer_bytes(), answer);
     }
 });
