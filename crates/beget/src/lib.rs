@@ -46,10 +46,11 @@ mod writer;
 
 pub use beget_authority::limit::Resource;
 pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Support};
+pub use beget_plan::Current;
 pub use beget_plan::stub::Registers;
 pub use beget_sys::process::Bounds;
 pub use beget_sys::signal::SignalSet;
-pub use command::{Command, DEFAULT_PATH, Loader};
+pub use command::{Batch, Command, DEFAULT_PATH, Loader};
 pub use description::{Description, File, Slot};
 pub use embryo::{Answer, Construct, Embryo, Layout, Part, Placement, Program, Protection, Symbol};
 pub use end::{Ended, Usage};

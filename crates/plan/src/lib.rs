@@ -23,6 +23,8 @@ pub mod birth;
 #[cfg(not(beget_freestanding))]
 pub mod blob;
 #[cfg(not(beget_freestanding))]
+pub mod current;
+#[cfg(not(beget_freestanding))]
 pub mod draft;
 pub mod encoding;
 #[cfg(not(beget_freestanding))]
@@ -35,6 +37,8 @@ pub mod message;
 pub mod op;
 pub mod stub;
 
+#[cfg(not(beget_freestanding))]
+pub use current::Current;
 #[cfg(not(beget_freestanding))]
 pub use draft::Draft;
 pub use encoding::{Malformed, Plan};

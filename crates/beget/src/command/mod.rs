@@ -1,5 +1,6 @@
 //! How a child is asked for.
 
+mod batch;
 mod describe;
 mod direct;
 mod prepare;
@@ -24,6 +25,7 @@ use crate::nursery::Nursery;
 use crate::process::{Output, Process};
 use crate::stdio::{Kind, Stdio};
 
+pub use batch::Batch;
 pub(crate) use prepare::Prepared;
 
 /// The `PATH` in which a program without a slash is looked up when the child was given none.
@@ -104,6 +106,7 @@ pub struct Command {
     credentials: Credentials,
     loader: Loader,
     suspended: bool,
+    in_batch: bool,
     support: Support,
     callers_path: Option<OsString>,
     prepared: Option<Arc<Prepared>>,
@@ -177,6 +180,7 @@ impl Command {
             credentials: Credentials::default(),
             loader: Loader::Kernel,
             suspended: false,
+            in_batch: false,
             support: Support::detect(),
             callers_path: std::env::var_os("PATH"),
             prepared: None,
@@ -342,6 +346,17 @@ impl Command {
         }
     }
 
+    /// Prepares it for a nursery, whichever that will be, and for a stop if it is to be made together with others. What was prepared
+    /// for other spawns stays.
+    fn prepare_for_batch(&mut self, stops: bool) -> Result<Arc<Prepared>> {
+        (self.in_batch, self.suspended) = (true, stops);
+        let prepared = prepare::prepare(self);
+        (self.in_batch, self.suspended) = (false, false);
+        let mut prepared = prepared?;
+        drop(prepared.hold());
+        Ok(Arc::new(prepared))
+    }
+
     /// Whether it takes a process with memory of its own to run its plan.
     fn needs_embryo(&self) -> bool {
         self.credentials.user.is_some() || self.credentials.group.is_some() || self.loader == Loader::Direct
@@ -349,7 +364,7 @@ impl Command {
 
     /// Whether its parent is a nursery.
     fn uses_nursery(&self) -> bool {
-        !self.own_child && (self.nursery.is_some() || self.own_tree || self.needs_embryo())
+        !self.own_child && (self.in_batch || self.nursery.is_some() || self.own_tree || self.needs_embryo())
     }
 
     fn has_ambient(&self) -> bool {

@@ -22,14 +22,14 @@ use crate::writer::{Step, tell};
 
 /// The ends of the pipes that one spawn makes.
 #[derive(Default)]
-struct Pipes {
+pub(super) struct Pipes {
     input: Option<(PipeReader, PipeWriter)>,
     outputs: [Option<(PipeReader, PipeWriter)>; 2],
     listener: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Pipes {
-    fn make(slots: &Slots) -> Result<Pipes> {
+    pub(super) fn make(slots: &Slots) -> Result<Pipes> {
         let mut pipes = Pipes::default();
         let failed = |error: std::io::Error| Error::io("pipe", error);
         for slot in &slots.all {
@@ -48,43 +48,72 @@ impl Pipes {
     }
 }
 
+impl Pipes {
+    /// Every descriptor of a birth, in the order of the slots.
+    pub(super) fn descriptors<'a>(
+        &'a self,
+        command: &'a Command,
+        prepared: &'a Prepared,
+        own: &'a Own,
+    ) -> Result<Vec<BorrowedFd<'a>>> {
+        let find = |source: Source| -> Option<BorrowedFd<'a>> {
+            Some(match source {
+                Source::Inherited(0) => own.0.as_fd(),
+                Source::Inherited(1) => own.1.as_fd(),
+                Source::Inherited(_) => own.2.as_fd(),
+                Source::Pipe(0) => self.input.as_ref()?.0.as_fd(),
+                Source::Pipe(stream) => self.outputs[stream - 1].as_ref()?.1.as_fd(),
+                Source::Listener => self.listener.as_ref()?.1.as_fd(),
+                other => return super::prepare::given(command, prepared, other),
+            })
+        };
+        let descriptors: Option<Vec<BorrowedFd<'_>>> =
+            prepared.slots.all.iter().map(|slot| find(slot.source)).collect();
+        descriptors.ok_or_else(|| Error::new("plan", "a slot has no source", Fault::Beget))
+    }
+
+    /// Gives the process its ends, and what else is its own.
+    pub(super) fn hand_over(
+        self,
+        command: &Command,
+        prepared: &Prepared,
+        mut process: Process,
+    ) -> Result<Process> {
+        (process.kill_on_drop, process.held) = (command.kill_on_drop, Arc::clone(&prepared.held));
+        process.stdin = self.input.map(|(_, ours)| ours);
+        let [stdout, stderr] = self.outputs;
+        process.stdout = stdout.map(|(ours, _)| ours);
+        process.stderr = stderr.map(|(ours, _)| ours);
+        if let Some((ours, theirs)) = self.listener {
+            drop(theirs);
+            process.refusals = match receive_listener(&ours) {
+                Ok(listener) => listener.map(Refusals::new),
+                Err(error) => {
+                    // It runs already, and nobody would hold it.
+                    let _ = process.kill();
+                    let _ = process.wait();
+                    return Err(error);
+                }
+            };
+        }
+        Ok(process)
+    }
+}
+
+/// The caller's standard streams.
+pub(super) struct Own(std::io::Stdin, std::io::Stdout, std::io::Stderr);
+
+impl Own {
+    pub(super) fn new() -> Own {
+        Own(std::io::stdin(), std::io::stdout(), std::io::stderr())
+    }
+}
+
 /// Gives birth to one child.
 pub(super) fn spawn(command: &Command, prepared: &Prepared) -> Result<Process> {
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let pipes = Pipes::make(&prepared.slots)?;
-    let find = |source: Source| -> Option<BorrowedFd<'_>> {
-        Some(match source {
-            Source::Inherited(0) => stdin.as_fd(),
-            Source::Inherited(1) => stdout.as_fd(),
-            Source::Inherited(_) => stderr.as_fd(),
-            Source::Pipe(0) => pipes.input.as_ref()?.0.as_fd(),
-            Source::Pipe(stream) => pipes.outputs[stream - 1].as_ref()?.1.as_fd(),
-            Source::Listener => pipes.listener.as_ref()?.1.as_fd(),
-            other => return super::prepare::given(command, prepared, other),
-        })
-    };
-    let descriptors: Option<Vec<BorrowedFd<'_>>> =
-        prepared.slots.all.iter().map(|slot| find(slot.source)).collect();
-    let descriptors = descriptors.ok_or_else(|| Error::new("plan", "a slot has no source", Fault::Beget))?;
-    let mut process = give_birth(command, prepared, &descriptors)?;
-    (process.kill_on_drop, process.held) = (command.kill_on_drop, Arc::clone(&prepared.held));
-    process.stdin = pipes.input.map(|(_, ours)| ours);
-    let [stdout, stderr] = pipes.outputs;
-    process.stdout = stdout.map(|(ours, _)| ours);
-    process.stderr = stderr.map(|(ours, _)| ours);
-    if let Some((ours, theirs)) = pipes.listener {
-        drop(theirs);
-        process.refusals = match receive_listener(&ours) {
-            Ok(listener) => listener.map(Refusals::new),
-            Err(error) => {
-                // It runs already, and nobody would hold it.
-                let _ = process.kill();
-                let _ = process.wait();
-                return Err(error);
-            }
-        };
-    }
-    Ok(process)
+    let (own, pipes) = (Own::new(), Pipes::make(&prepared.slots)?);
+    let process = give_birth(command, prepared, &pipes.descriptors(command, prepared, &own)?)?;
+    pipes.hand_over(command, prepared, process)
 }
 
 /// By the engine that the command wants.

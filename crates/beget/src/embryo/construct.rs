@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use beget_authority::limit::Resource;
+use beget_plan::{Current, Engine, Plan};
 
 use super::part::{Answer, Part, Protection};
 use crate::error::{Error, Fault, Result};
@@ -121,6 +122,15 @@ pub trait Construct {
     /// As there.
     fn umask(&mut self, mask: u32) -> Result<()> {
         self.apply(Part::new().umask(mask)).map(drop)
+    }
+}
+
+impl Construct for Current {
+    fn apply(&mut self, part: &Part<'_>) -> Result<Vec<Answer>> {
+        let bytes = part.encode();
+        let plan = Plan::check_part(&bytes, Engine::Fresh).map_err(Error::malformed_plan)?;
+        let answers = self.run(&plan, part.slots, &part.descriptors).map_err(|fault| part.error(fault))?;
+        part.read_answers(&answers)
     }
 }
 

@@ -111,6 +111,7 @@ fn encode<'a>(requests: &[Request<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)
             descriptors.len() as u32 - 1
         })
     };
+    let mut plans: HashMap<usize, u32> = HashMap::new();
     let mut items = Vec::with_capacity(requests.len() * Item::SIZE);
     let mut rest: Vec<u8> = Vec::new();
     let begin = requests.len() * Item::SIZE;
@@ -119,9 +120,13 @@ fn encode<'a>(requests: &[Request<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)
         for fd in &request.descriptors {
             rest.extend(place(*fd).to_ne_bytes());
         }
-        let plan = (begin + rest.len()) as u32;
-        rest.extend_from_slice(request.plan);
-        rest.resize(rest.len().next_multiple_of(4), 0);
+        // Births of one command share its plan.
+        let plan = *plans.entry(request.plan.as_ptr() as usize).or_insert_with(|| {
+            let plan = (begin + rest.len()) as u32;
+            rest.extend_from_slice(request.plan);
+            rest.resize(rest.len().next_multiple_of(4), 0);
+            plan
+        });
         let flags = if request.own { flag::PARENT } else { 0 } | if request.stops { flag::STOPS } else { 0 };
         let item = Item {
             plan,

@@ -39,7 +39,7 @@ const NUMBERS: usize = MOST_DESCRIPTORS / 2;
 const CHILD_STACK: usize = (32 << 10) / 8;
 
 struct Nursery<'a> {
-    /// One byte for each process number: whether it is a birth that is still to be told of.
+    /// Two bits for each process number: whether it is a birth that is still to be told of, and whether its stops are.
     children: Body,
     numbers: &'a mut [i32],
     lent: &'a mut [i32],
@@ -83,7 +83,7 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     });
     let signals = signal::raw_descriptor(SignalSet::EMPTY.with(SIGCHLD));
     let (Some((numbers, lent, stack, scratch)), Ok(signals), Ok(children)) =
-        (rooms, signals, Body::zeroed(MOST_PROCESSES))
+        (rooms, signals, Body::zeroed(MOST_PROCESSES / 4))
     else {
         process::exit(125)
     };
@@ -148,7 +148,7 @@ impl Nursery<'_> {
     fn end(&mut self) {
         let children = self.children.bytes();
         tree::end_all(children, |(number, happened, usage)| {
-            if children.get(number as usize).is_some_and(|known| *known != 0) {
+            if known_of(children, number) != 0 {
                 let (how, status) = told_as(happened);
                 tell(number, how, status, &usage);
             }
@@ -156,13 +156,14 @@ impl Nursery<'_> {
     }
 
     fn know(&mut self, number: u32, what: u8) {
-        if let Some(place) = self.children.bytes_mut().get_mut(number as usize) {
-            *place = what;
+        if let Some(place) = self.children.bytes_mut().get_mut(number as usize / 4) {
+            let shift = number % 4 * 2;
+            *place = *place & !(3 << shift) | what << shift;
         }
     }
 
     fn known(&self, number: i32) -> u8 {
-        self.children.bytes().get(number as usize).copied().unwrap_or(0)
+        known_of(self.children.bytes(), number)
     }
 
     /// Tells of the children that changed, and reaps those that ended, orphans too.
@@ -339,6 +340,12 @@ fn has_stopped(number: i32) -> bool {
 
 fn nothing(errno: Errno) -> Born {
     Born { number: 0, op: u32::MAX, errno: errno.0 as u32, pidfd: 0 }
+}
+
+/// What is known of a child.
+fn known_of(children: &[u8], number: i32) -> u8 {
+    let number = number as usize;
+    children.get(number / 4).map_or(0, |byte| byte >> (number % 4 * 2) & 3)
 }
 
 fn told_as(happened: Change) -> (u32, i32) {

@@ -11,14 +11,16 @@ const SIGKILL: i32 = 9;
 /// What a child that ended is told as: its number, how it ended, what it used.
 pub(super) type Ended = (i32, Change, Usage);
 
-/// Kills and reaps until nothing is left. `known` has a byte for each process number, not zero for a child, for when the system
+/// Kills and reaps until nothing is left. `known` has two bits for each process number, not zero for a child, for when the system
 /// lists none; `reaped` is told of each end.
 pub(super) fn end_all(known: &[u8], mut reaped: impl FnMut(Ended)) {
     while has_children() {
         if !kill_listed() {
             let mut found = false;
-            for (number, _) in known.iter().enumerate().filter(|(_, known)| **known != 0) {
-                found |= kill_child(number as i32);
+            for (index, _) in known.iter().enumerate().filter(|(_, known)| **known != 0) {
+                for number in index * 4..index * 4 + 4 {
+                    found |= number > 0 && kill_child(number as i32);
+                }
             }
             if !found {
                 return;
