@@ -19,11 +19,12 @@ const VALUES: &[(&str, &[&str])] = &[
     ("open-files", &["", "x", "-1", "1k"]),
     ("timeout", &["", "0", "0s", "x", "-1", "5y", "1e3", "1.2.3s", "99999999999999999999999d"]),
     ("cwd", &[]),
+    ("loader", &["", "x", "Direct", "direct,kernel"]),
     ("degrade", &["", "x", "FILES", "files,calls"]),
     ("as-if", &["", "x", "landlock", "landlock=", "landlock=x", "landlock=-1", "seccomp=1"]),
 ];
 
-const SWITCHES: &[&str] = &["base", "inet-dns", "net", "spawn", "only", "json"];
+const SWITCHES: &[&str] = &["base", "inet-dns", "net", "spawn", "only", "suspend", "json"];
 
 #[test]
 fn the_tables_here_have_every_flag() {
@@ -76,8 +77,6 @@ fn unknown_flags_are_refused_and_the_nearest_is_told() {
         ("--root", "flag --root: no such flag"),
         ("--pty", "flag --pty: no such flag"),
         ("--spec", "flag --spec: no such flag"),
-        ("--loader", "flag --loader: no such flag"),
-        ("--suspend", "flag --suspend: no such flag"),
         ("--backtrace", "flag --backtrace: no such flag"),
     ];
     for (flag, words) in table {

@@ -255,12 +255,13 @@ fn a_child_of_the_command_line_holds_what_show_declares() {
         assert_limits(&declared, None);
 
         let streams = [null.as_raw_fd(), show.as_raw_fd(), tell.as_raw_fd()];
-        let (launcher, status) = fork_and_exec(&words("run", &[]), streams);
+        let (_, status) = fork_and_exec(&words("run", &[]), streams);
         assert_eq!(status, 0, "{}", beget_tests::text(&drain(&told)));
         let report = beget_tests::report(&drain(&reading));
         let pid = report["pid"].parse().expect("a number");
-        // `run` has its program die with it.
-        let birth = Birth { pid, parent: launcher as u32, death_signal: libc::SIGKILL };
+        // Its parent is the nursery, which ends it when `run` is gone.
+        let parent = report["ppid"].parse().expect("a number");
+        let birth = Birth { pid, parent, death_signal: 0 };
         let slots: BTreeMap<i32, &dyn AsRawFd> =
             BTreeMap::from([(0, &null as &dyn AsRawFd), (1, &show), (2, &tell), (3, &writing)]);
         expected::assert_equal(&expected::report(&declared, &birth, &slots), &report);

@@ -211,8 +211,7 @@ impl Terminal {
     pub fn program_starts(&mut self, name: &str) -> i32 {
         let beget = self.beget().number;
         let find = || {
-            let inside = processes::children_of(beget).into_iter();
-            let mut below = inside.flat_map(|one| processes::children_of(one.number));
+            let mut below = processes::below(beget).into_iter();
             below.find(|one| processes::started_as(one.number).is_some_and(|words| words == name))
         };
         self.until(&format!("{name} inside"), |_| find().is_some());

@@ -109,6 +109,13 @@ impl Watch {
             if let Some(ended) = self.process.try_wait().map_err(own_failure)? {
                 return Ok(ended);
             }
+            if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
+                self.stop_with(signal);
+            }
+            if self.nursery.has_ended() {
+                // Somebody killed it. What it left has come to us, and is not to go on without it.
+                self.process.kill().map_err(own_failure)?;
+            }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) && !self.timed_out {
                 self.timed_out = true;
@@ -122,6 +129,7 @@ impl Watch {
     fn wait_for_something(&mut self, time: Option<&Timespec>) -> Result<(), Failure> {
         let mut watched =
             vec![PollFd::new(&self.process, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        // Only to be woken: every round looks for what may have come.
         let news = self.process.news().map(|news| PollFd::from_borrowed_fd(news, PollFlags::IN));
         watched.extend(news);
         if let Some(refusals) = &self.process.refusals {
@@ -139,16 +147,7 @@ impl Watch {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let (signal, news, refusal) = (happened(1), happened(2), happened(3));
-        if !news.is_empty() {
-            if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
-                self.stop_with(signal);
-            }
-            if self.nursery.has_ended() {
-                // Somebody killed it. What it left has come to us, and is not to go on without it.
-                self.process.kill().map_err(own_failure)?;
-            }
-        }
+        let (signal, refusal) = (happened(1), happened(3));
         if refusal.contains(PollFlags::IN) {
             self.tell_refusal();
         } else if !refusal.is_empty() {

@@ -6,7 +6,6 @@
 
 use beget_sys::Errno;
 use beget_sys::process::{self, Born, Cradle};
-use beget_sys::signal::{self, SignalSet};
 
 use crate::encoding::Plan;
 use crate::interpreter::{self, Bench, Fault, Home, Outcome};
@@ -62,20 +61,15 @@ extern "C" fn carry_out(errand: *mut ()) -> ! {
 /// descriptors. Returns when the child executes its program or is about to end.
 ///
 /// # Safety
-/// The plan must have been checked for that engine, and what the numbers mean must stay open until this returns.
+/// The plan must have been checked for that engine, and what the numbers mean must stay open until this returns. Every signal must be
+/// blocked in the calling thread.
 pub unsafe fn give(plan: &Plan<'_>, numbers: &mut [i32], room: Room<'_>, cradle: Cradle) -> Birth {
     let Room { stack, scratch } = room;
     let mut errand =
         Errand { plan: *plan, descriptors: &raw mut *numbers, scratch: &raw mut *scratch, fault: None };
-    let mask = match signal::set_mask(SignalSet::ALL) {
-        Ok(mask) => mask,
-        Err(errno) => return Birth::None(errno),
-    };
-    // SAFETY: every signal is blocked; `carry_out` neither returns nor unwinds; stack, scratch, numbers and errand outlive the
+    // SAFETY: every signal is blocked, says the caller; `carry_out` neither returns nor unwinds; stack, scratch, numbers and errand outlive the
     // call and nobody else uses them until it returns.
     let born = unsafe { process::clone_sharing_memory(stack, cradle, carry_out, (&raw mut errand).cast()) };
-    // The mask that the kernel gave out a moment ago is one it takes back.
-    let _ = signal::set_mask(mask);
     // SAFETY: `errand` is ours again; the child wrote it behind the compiler's back, hence the volatile read.
     let fault = unsafe { (&raw const errand.fault).read_volatile() };
     match (born, fault) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use beget_sys::memory::Guarded;
 use beget_sys::process::{Child, Cradle};
+use beget_sys::signal::{self, SignalSet};
 use beget_sys::{Errno, wait};
 
 use crate::birth::{self, Birth, Room};
@@ -97,8 +98,11 @@ pub fn spawn(
     // SAFETY: any bytes are words; the mapping is aligned to pages and the stack's size is a multiple of eight.
     let (_, scratch, _) = unsafe { scratch.align_to_mut::<u64>() };
     let cradle = Cradle { cgroup: cgroup.map(|fd| fd.as_raw_fd()), parent: false };
-    // SAFETY: the numbers are those of descriptors borrowed until this returns.
+    let mask = signal::set_mask(SignalSet::ALL).map_err(Failure::Birth)?;
+    // SAFETY: every signal is blocked; the numbers are those of descriptors borrowed until this returns.
     let born = unsafe { birth::give(plan, &mut numbers, Room { stack, scratch }, cradle) };
+    // The mask that the kernel gave out a moment ago is one it takes back.
+    let _ = signal::set_mask(mask);
     place.give_back();
     match born {
         Birth::Child(born) => {

@@ -20,6 +20,8 @@ pub struct Message {
     pub body: Vec<u8>,
     /// Its descriptors.
     pub descriptors: Vec<OwnedFd>,
+    /// Some came that there was no number for (`EMFILE`); they are closed, and `descriptors` holds none.
+    pub lost: bool,
 }
 
 /// One end of a channel.
@@ -79,7 +81,7 @@ impl Link {
     /// if `wait`, else fails with `EAGAIN`.
     ///
     /// # Errors
-    /// `EAGAIN`; `EMFILE` when no number was free for a descriptor that came.
+    /// `EAGAIN`.
     pub fn receive(&self, wait: bool) -> Result<Option<Message>, Errno> {
         let mut header = [0; HEADER];
         let (mut descriptors, mut lost) = (Vec::new(), false);
@@ -91,10 +93,11 @@ impl Link {
         if !self.read(&mut body, &mut descriptors, &mut lost, true)? {
             return Ok(None);
         }
-        if lost || descriptors.len() != header.descriptors as usize {
-            return Err(Errno::EMFILE);
+        lost |= descriptors.len() != header.descriptors as usize;
+        if lost {
+            descriptors.clear();
         }
-        Ok(Some(Message { header, body, descriptors }))
+        Ok(Some(Message { header, body, descriptors, lost }))
     }
 
     fn read(

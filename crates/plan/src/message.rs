@@ -34,6 +34,8 @@ pub mod kind {
     pub const PART: u32 = 1;
     /// To a nursery: births. Words: number of items, [`super::flag`]s.
     pub const BATCH: u32 = 2;
+    /// To a nursery: end a child that its creator cannot hold. Words: its process number. There is no answer but its end.
+    pub const END: u32 = 3;
     /// From an embryo: where it lies; the body is a [`Hello`](super::Hello) and the auxiliary vector.
     pub const HELLO: u32 = 16;
     /// From an embryo: words: the operation that failed, its errno or 0; the body is what the operations answered.

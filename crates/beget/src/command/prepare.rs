@@ -154,10 +154,11 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let (directory, directory_name) = open_directory(command)?;
 
     let confined = !ambient;
-    let mut helpers = vec![(Source::Directory, "working directory")];
+    let mut helpers = Vec::with_capacity(5);
     if command.loader == Loader::Kernel {
         helpers.push((Source::Program, "program"));
     }
+    helpers.push((Source::Directory, "working directory"));
     if confined && command.support.landlock.is_some() {
         helpers.push((Source::Ruleset, "Landlock ruleset"));
     }

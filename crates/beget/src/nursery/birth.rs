@@ -1,7 +1,7 @@
 //! Births in a nursery: a batch of plans in one message, one answer.
 //!
 //! Safety idea: every child that an answer tells of has a handle before anybody else can speak; one that the creator cannot hold, for
-//! want of a number for its pidfd, takes the nursery with it rather than live on unseen.
+//! want of a number for its pidfd, is ended rather than live on unseen.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use beget_plan::Fault as Failed;
 use beget_plan::link;
-use beget_plan::message::{Born, Header, Item, MOST_GIVEN, MOST_ITEMS, flag, kind};
-use beget_sys::Errno;
+use beget_plan::message::{BORN_AT_ONCE, Born, Header, Item, MOST_GIVEN, MOST_ITEMS, flag, kind};
 use beget_sys::process::Child;
+use beget_sys::{Errno, wait};
 
+use super::inner::Channel;
 use super::{Inner, Kind, News};
 use crate::error::{Error, Fault, Result};
 
@@ -54,20 +55,44 @@ impl Inner {
         let (body, descriptors) = encode(requests)?;
         let words = [requests.len() as u32, if atomic { flag::ATOMIC } else { 0 }, 0, 0];
         let header = Header { kind: kind::BATCH, words, ..Header::default() };
+        // Numbers for the pidfds that will come: better to know now than to end a child that has begun to run.
+        let spare = (0..requests.len().min(BORN_AT_ONCE)).map(|_| self.news_fd().try_clone_to_owned());
+        let spare: Vec<OwnedFd> =
+            spare.collect::<std::io::Result<_>>().map_err(|error| Error::io("process", error))?;
         let mut channel = self.lock();
         self.send(&mut channel, header, &body, &descriptors)?;
+        drop(spare);
         let mut deliveries = Vec::with_capacity(requests.len());
         while deliveries.len() < requests.len() {
             let answer = self.answer(&mut channel)?;
+            let lost = answer.lost;
             let mut pidfds = answer.descriptors.into_iter();
             for at in (0..answer.body.len()).step_by(Born::SIZE) {
                 let born = Born::decode(&answer.body, at).ok_or_else(confused)?;
                 let request = requests.get(deliveries.len()).ok_or_else(confused)?;
+                if born.pidfd != 0 && lost {
+                    self.let_go(&mut channel, born.number, request.own)?;
+                    deliveries.push(Delivery::None(Errno::EMFILE));
+                    continue;
+                }
                 let pidfd = if born.pidfd != 0 { Some(pidfds.next().ok_or_else(confused)?) } else { None };
                 deliveries.push(delivered(born, pidfd, request.own, |number| channel.expect(number)));
             }
         }
         Ok(deliveries)
+    }
+
+    /// Has a child ended that cannot be held: there was no number here for its pidfd.
+    fn let_go(&self, channel: &mut Channel, number: u32, own: bool) -> Result<()> {
+        const SIGKILL: i32 = 9;
+        if own {
+            // Our own child, which nobody else reaps.
+            let _ = beget_sys::signal::kill(number as i32, SIGKILL);
+            while wait::child(number as i32, wait::option::EXITED | wait::option::ALL) == Err(Errno::EINTR) {}
+            return Ok(());
+        }
+        let header = Header { kind: kind::END, words: [number, 0, 0, 0], ..Header::default() };
+        self.send(channel, header, &[], &[])
     }
 }
 

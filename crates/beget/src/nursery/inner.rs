@@ -312,7 +312,7 @@ fn start(role: &CStr, channel: &OwnedFd) -> Result<Child> {
     let plan = Plan::check(&bytes, Engine::Vfork).map_err(Error::malformed_plan)?;
     let descriptors = [channel.as_fd(), super::stub()?.as_fd(), root.as_fd()];
     engine::spawn(&plan, &descriptors, None).map_err(|failure| match failure {
-        Failure::Birth(errno) => failed(errno),
+        Failure::Birth(errno) => Error::kernel("process", errno, Fault::Kernel),
         Failure::Op(fault) => {
             let step = plan.op(fault.op as usize).map_or("plan", Op::name);
             Error::kernel(format!("nursery: {step}"), fault.errno, Fault::Kernel)

@@ -21,11 +21,12 @@ pub(crate) fn stub() -> Result<&'static OwnedFd> {
     let made = match sealed("beget-stub", PROGRAM, true) {
         Ok(file) => file,
         // Executable memory is forbidden here (`vm.memfd_noexec`), or there is none: a file without a name, then.
-        Err(errno) => unnamed().ok_or_else(|| {
+        Err(errno @ (Errno::EACCES | Errno::EPERM | Errno::ENOSYS)) => unnamed().ok_or_else(|| {
             let words =
                 format!("no memory can be executed ({errno}), and no folder for a file without a name");
             Error::new("nursery", words, Fault::Kernel)
         })?,
+        Err(errno) => return Err(Error::kernel("nursery", errno, Fault::Kernel)),
     };
     Ok(STUB.get_or_init(|| made))
 }

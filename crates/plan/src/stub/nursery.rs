@@ -203,6 +203,14 @@ impl Nursery<'_> {
                 channel::close(self.numbers.get(..count).unwrap_or_default());
                 done
             }
+            Came::Message(header, _, 0) if header.kind == kind::END => {
+                let [number, ..] = header.words;
+                if self.known(number as i32) != 0 {
+                    // A child that is not reaped yet: the number is its own.
+                    let _ = signal::kill(number as i32, SIGKILL);
+                }
+                true
+            }
             Came::TooMuch(header, errno) if header.kind == kind::BATCH => refuse(header.words[0], errno),
             _ => false,
         }
@@ -293,7 +301,7 @@ impl Nursery<'_> {
         };
         // SAFETY: any words are bytes.
         let stack = unsafe { self.stack.align_to_mut::<u8>() }.1;
-        // SAFETY: checked for this engine above; the batch's descriptors stay open until it is done.
+        // SAFETY: checked for this engine above; every signal is blocked here, for ever; the batch's descriptors stay open until it is done.
         match unsafe { birth::give(&plan, lent, Room { stack, scratch }, cradle) } {
             Birth::Child(Newborn { number, pidfd }) => {
                 let stops = if item.flags & flag::STOPS != 0 { known::STOPS } else { 0 };
