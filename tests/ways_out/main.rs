@@ -51,6 +51,11 @@ fn under_beget_no_way_out_is_open() {
     for flags in [&[][..], &["--spawn"], &["--only"], &["--tcp-connect", "1"]] {
         assert_eq!(open(&beget_run(flags)), BTreeSet::new(), "with {flags:?}");
     }
+    // Put into memory instead of being executed, it holds no more.
+    for flags in [&[][..], &["--spawn"], &["--only"]] {
+        let flags = [&["--loader", "direct"], flags].concat();
+        assert_eq!(open(&beget_run(&flags)), BTreeSet::new(), "with {flags:?}");
+    }
     // The right to listen on one port is, to Landlock, the right to listen unbound: SECURITY.md says so, and nothing more is open.
     let mut open = open(&beget_run(&["--tcp-bind", "1", "--spawn"]));
     open.retain(|way| !way.starts_with("net.listen_unbound"));

@@ -88,6 +88,9 @@ fn what_a_vfork_child_may_do_does_not_reach_its_parent() {
         &[Op::SignalMask { mask: 0x0f0f }],
         &[Op::JoinKeyring { name, serial: 0 }],
         &[Op::Groups { groups }],
+        &[Op::ChangeDirectoryTo { source: 0 }],
+        &[Op::Name { name }],
+        &[Op::StopAtExec {}],
     ];
     // Something to be changed: an ignored signal, which no default is.
     // SAFETY: this signal means nothing to the test runner.

@@ -75,6 +75,19 @@ pub unsafe fn protect(at: usize, length: usize, protection: usize) -> Result<()>
     unsafe { arch::call3(nr::MPROTECT, at, length, protection) }.map(drop)
 }
 
+/// Moves the mapping at `from` to `to`, in place of what is there (`man 2 mremap`).
+///
+/// # Errors
+/// `EFAULT` when it is not one mapping; `EINVAL`, `ENOMEM`.
+///
+/// # Safety
+/// Nobody may use what is at `from`, nor rely on what is replaced.
+pub unsafe fn move_to(from: usize, length: usize, to: usize) -> Result<()> {
+    const MAY_MOVE_FIXED: usize = 3;
+    // SAFETY: the caller answers for what moves and what is replaced.
+    unsafe { arch::call5(nr::MREMAP, from, length, length, MAY_MOVE_FIXED, to) }.map(drop)
+}
+
 /// What [`advise`] says of memory (`man 2 madvise`).
 pub mod advice {
     /// Nothing special: fails with `ENOMEM` when there is a hole, and changes nothing.

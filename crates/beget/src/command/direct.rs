@@ -70,6 +70,11 @@ impl Direct {
         let loaded = write_load(&load, place, part)?;
         prepared.write_after(command, &mut part.writer)?;
         write::last(command, &prepared.limits, &mut part.writer);
+        // What an exec would close.
+        for slot in prepared.slots.all.iter().filter(|slot| !slot.kept) {
+            let number = slot.number as u32;
+            part.writer.push(Op::Close { first: number, last: number }, "closing descriptors");
+        }
         if command.suspended {
             part.writer.push(Op::Stop {}, "stop");
         }

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use beget_authority::limit;
 use beget_image::{Content, FirstStack, Image, Kind, Placed, brk_start, program_bias};
 use beget_plan::Op;
 use beget_plan::message::LONGEST_BODY;
@@ -42,6 +43,8 @@ mod key {
 
 const PAGE: u64 = 4096;
 const SEGMENT_ENTRY: u64 = 56;
+/// `RLIMIT_STACK`.
+const STACK: u32 = 3;
 
 /// An image and the file that it is in.
 #[derive(Debug)]
@@ -134,7 +137,7 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
     };
     let program = image.place(bias).map_err(|error| wrong(&load.program.part, error))?;
     let mut reserved = vec![(part.len(), program.span.clone())];
-    map(load.program, &program, part);
+    let file = map(load.program, &program, part);
     let loader = match load.loader {
         None => None,
         Some(loader) => {
@@ -161,7 +164,9 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
     let fields = memory_map(&program, &built, heap, built.at + auxiliary.unwrap_or(0) as u64);
     let fields = part.writer.draft.bytes(&fields);
     let fields = beget_plan::op::Span { at: fields.at, count: fields.count / 8 };
-    part.push(Op::MemoryMap { fields, executable: mapping::NO_FILE }, "memory map");
+    // Only privilege may say what `/proc/PID/exe` means.
+    let executable = if may_name_the_executable() { file } else { mapping::NO_FILE };
+    part.push(Op::MemoryMap { fields, executable }, "memory map");
     part.set_name(load.comm);
     let instruction = loader.as_ref().map_or(program.entry, |(_, loader)| loader.entry);
     let place = |bias, placed: Placed| Placement { bias, span: placed.span };
@@ -175,8 +180,8 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
     })
 }
 
-/// Reserves the whole span, where nothing may be yet, and maps the segments into it.
-fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) {
+/// Reserves the whole span, where nothing may be yet, and maps the segments into it. Gives the file's place among the descriptors.
+fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) -> u32 {
     let Range { start, end } = placed.span;
     let (page, source_of_none) = (0, mapping::NO_FILE);
     let words = |at: u64| format!("{}: map at {at:#x}", source.part);
@@ -209,6 +214,13 @@ fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) {
     for gap in gaps {
         part.unmap(gap.start, gap.end - gap.start);
     }
+    index
+}
+
+fn may_name_the_executable() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_CHECKPOINT_RESTORE: u64 = 1 << 40;
+    beget_sys::process::capabilities().is_ok_and(|held| held & (CAP_SYS_ADMIN | CAP_CHECKPOINT_RESTORE) != 0)
 }
 
 /// Below the stub: it is where the kernel maps things, at a place that it chose at random. Between them is room for what the stub maps
@@ -252,7 +264,9 @@ fn stack(
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&low.to_ne_bytes());
     bytes[8..].copy_from_slice(&high.to_ne_bytes());
-    let limit = beget_sys::process::limit(3).map_or(8 << 20, |bounds| bounds.soft);
+    // The child's own limit, which does not depend on its creator's.
+    let limits = limit::resources(&[], &[])?;
+    let limit = limits.iter().find(|one| one.number == STACK).map_or(8 << 20, |one| one.bounds.soft);
     FirstStack {
         arguments: load.arguments,
         environment: load.environment,

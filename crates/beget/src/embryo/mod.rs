@@ -207,6 +207,7 @@ fn birth_plan(session: bool) -> Result<Vec<u8>> {
     let mut draft = Draft::new();
     if session {
         draft.push(Op::NewSession {});
+        draft.push(Op::NoNewPrivileges {});
     }
     draft.push(Op::Raise { floor: 2 });
     draft.push(Op::Place { source: 0, slot: beget_plan::stub::CHANNEL, closing: 0 });

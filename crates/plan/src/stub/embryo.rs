@@ -11,7 +11,7 @@ use super::{CHANNEL, Start, channel, stack_in};
 use crate::encoding::{MOST_DESCRIPTORS, Plan};
 use crate::interpreter::{self, Bench, Fault, Home, Outcome};
 use crate::message::{Header, Hello, kind};
-use crate::op::Engine;
+use crate::op::{Engine, Op, mapping};
 use channel::{Body, Came};
 
 /// Numbers of received descriptors, at the beginning of the workplace.
@@ -134,6 +134,10 @@ unsafe fn carry_out(
     if plan.descriptors() != numbers.len() {
         return Some(REFUSED);
     }
+    if tells_of_a_program(&plan) {
+        // SAFETY: the home is as this process was executed. Where it cannot be, the process keeps the name of the stub.
+        let _ = unsafe { leave::detach(from) };
+    }
     let lack = Fault { op: u32::MAX, errno: Errno::ENOMEM };
     let Ok(mut answers) = Body::zeroed(plan.answer_bytes()) else { return Some(lack) };
     // A plan with many strings wants more room than there is beside the stub.
@@ -163,6 +167,13 @@ unsafe fn carry_out(
             }
         }
     }
+}
+
+/// Whether the kernel is to be told of another executable file.
+fn tells_of_a_program(plan: &Plan<'_>) -> bool {
+    (0..plan.count()).any(|index| {
+        matches!(plan.op(index), Some(Op::MemoryMap { executable, .. }) if executable != mapping::NO_FILE)
+    })
 }
 
 fn answer(socket: i32, fault: Fault, body: &[u8]) {

@@ -9,7 +9,8 @@
 
 use core::arch::asm;
 
-use beget_sys::{Errno, Result, descriptor, memory, nr};
+use beget_sys::memory::{self, how};
+use beget_sys::{Errno, Result, descriptor, nr};
 
 use super::Start;
 use crate::encoding::Plan;
@@ -209,6 +210,25 @@ fn page_of_calls(start: &Start) -> Option<&'static [u8]> {
         }
     }
     None
+}
+
+/// Puts a copy of the stub's code in the place of the file that it was executed from. As long as that is mapped the kernel lets nobody
+/// say that the process is another program's.
+///
+/// # Safety
+/// The home must be the stub's, with its workplace at the end.
+pub(super) unsafe fn detach(from: &Whereabouts) -> Result<()> {
+    let (at, length) = (from.home.0, from.home.1.checked_sub(super::WORKPLACE).ok_or(Errno::EINVAL)?);
+    let (rights, flags) = (how::READ | how::WRITE, how::PRIVATE | how::ANONYMOUS);
+    // SAFETY: new memory, wherever the kernel likes.
+    let copy = unsafe { memory::map(0, length, rights, flags, -1, 0) }?;
+    // SAFETY: both ranges are mapped, as long, and apart; the copy is ours alone until it takes the place of the very same bytes,
+    // in which this code runs on.
+    unsafe {
+        core::ptr::copy_nonoverlapping(at as *const u8, copy as *mut u8, length);
+        memory::protect(copy, length, how::READ | how::EXECUTE)?;
+        memory::move_to(copy, length, at)
+    }
 }
 
 /// Takes the stub's memory away and enters the program. Comes back only when nothing was begun yet.
