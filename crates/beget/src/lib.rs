@@ -19,6 +19,27 @@
 //! # Ok::<(), beget::Error>(())
 //! ```
 //!
+//! A [`Nursery`] is where children are born that are to end with this process, or that need what a child which shares its memory cannot
+//! have; an [`Embryo`] is a process that is built by hand:
+//!
+//! ```
+//! use beget::{Construct, Nursery, Program};
+//! use std::io::Read;
+//! use std::os::fd::AsFd;
+//!
+//! let (mut reader, writer) = std::io::pipe()?;
+//! let mut embryo = Nursery::shared()?.embryo()?;
+//! embryo.grant(1, writer.as_fd())?;
+//! embryo.load(&Program::open("/bin/echo")?, &["echo", "hello"])?;
+//! drop(writer);
+//! let mut process = embryo.start()?;
+//! let mut said = String::new();
+//! reader.read_to_string(&mut said)?;
+//! assert_eq!(said, "hello\n");
+//! assert!(process.wait()?.success());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Safety idea
 //!
 //! A birth is a plan, built here from descriptors that are already open, and run by the interpreter of `beget-plan` in the new
@@ -26,9 +47,8 @@
 //!
 //! # What it does not do
 //!
-//! It does not change user or group, and it does not end grandchildren: both need a process between, which a later version
-//! brings (`beget run` ends them). It makes no namespaces: the names and attributes of the user's own files stay visible by
-//! path; see SECURITY.md.
+//! It makes no namespaces: the names and attributes of the user's own files stay visible by path; see SECURITY.md. A child that was
+//! born without a [`Nursery`] of its own may leave grandchildren behind.
 
 #![forbid(unsafe_code)]
 
