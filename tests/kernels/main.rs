@@ -243,3 +243,33 @@ import os; r, w = os.pipe(); os.write(w, b'xy'); print(int.from_bytes(fcntl.ioct
         assert_eq!(text(&output.stdout), "13\n2\n", "ABI {mask}: {}", text(&output.stderr));
     }
 }
+
+/// Where no memory can be executed as a file (`vm.memfd_noexec`), or there is none, the stub is executed from a file without a name.
+#[test]
+fn without_executable_memory_there_are_nurseries() {
+    use std::os::unix::process::CommandExt;
+    for errno in [libc::EACCES, libc::ENOSYS] {
+        let mut command = beget_tests::beget();
+        command.args(["run", "--base", "--loader", "direct", "--", "sh", "-c", "echo $((6*7))"]);
+        // SAFETY: only system calls that a forked child may make.
+        unsafe {
+            command.pre_exec(move || {
+                let statement = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+                let filter = [
+                    statement(0x20, 0),
+                    libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_memfd_create as u32 },
+                    statement(0x06, 0x0005_0000 | errno as u32),
+                    statement(0x06, 0x7fff_0000),
+                ];
+                let program = libc::sock_fprog { len: 4, filter: filter.as_ptr().cast_mut() };
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                match libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        let output = beget_tests::finish(&mut command);
+        assert_eq!((text(&output.stdout).as_str(), text(&output.stderr).as_str()), ("42\n", ""), "errno {errno}");
+    }
+}
