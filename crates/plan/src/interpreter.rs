@@ -39,7 +39,7 @@ pub struct Home {
     /// The first descriptor that is the runner's.
     pub floor: i32,
     /// The addresses where the runner lies.
-    pub memory: [Range; 2],
+    pub memory: [Range; 5],
 }
 
 /// Addresses from the first to the one before the second.
@@ -47,7 +47,7 @@ pub type Range = (usize, usize);
 
 impl Home {
     /// Nothing is kept: for a newborn that runs a whole plan and becomes its program.
-    pub const NONE: Home = Home { floor: i32::MAX, memory: [(0, 0); 2] };
+    pub const NONE: Home = Home { floor: i32::MAX, memory: [(0, 0); 5] };
 
     pub(crate) fn keeps(&self, at: u64, length: u64) -> bool {
         let (from, to) = (at as usize, (at as usize).saturating_add(length as usize));

@@ -3,7 +3,8 @@
 use std::os::fd::BorrowedFd;
 
 use beget_authority::limit::Resource;
-use beget_plan::{Current, Engine, Plan};
+use beget_plan::Current;
+use beget_sys::Errno;
 
 use super::part::{Answer, Part, Protection};
 use crate::error::{Error, Fault, Result};
@@ -128,8 +129,13 @@ pub trait Construct {
 impl Construct for Current {
     fn apply(&mut self, part: &Part<'_>) -> Result<Vec<Answer>> {
         let bytes = part.encode();
-        let plan = Plan::check_part(&bytes, Engine::Fresh).map_err(Error::malformed_plan)?;
-        let answers = self.run(&plan, part.slots, &part.descriptors).map_err(|fault| part.error(fault))?;
+        let plan = part.check(&bytes)?;
+        // What is lent is above every number that is named, those that are closed among them.
+        let slots = part.slots.max(part.closed);
+        let answers = self.run(&plan, slots, &part.descriptors).map_err(|fault| match fault.errno {
+            Errno::EINVAL if fault.op == u32::MAX && slots > 0 => part.slot_error(),
+            _ => part.error(fault),
+        })?;
         part.read_answers(&answers)
     }
 }

@@ -18,10 +18,11 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use beget_plan::stub::{Registers, role};
-use beget_plan::{Draft, Engine, Op, Plan, link};
+use beget_plan::{Draft, Engine, Fault as Failed, Op, Plan, link};
 use beget_sys::process::Child;
 use beget_sys::signal::SignalSet;
-use beget_sys::wait;
+use beget_sys::{Errno, wait};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use beget_authority::limit;
 use beget_image::Symbols;
@@ -228,11 +229,26 @@ fn birth_plan(session: bool) -> Result<Vec<u8>> {
 
 impl Construct for Embryo {
     fn apply(&mut self, part: &Part<'_>) -> Result<Vec<Answer>> {
-        self.slots = self.slots.max(part.slots);
         let plan = part.encode();
-        match self.channel.tell(self.slots, &plan, &part.descriptors)? {
-            Taken::Done(answers) => part.read_answers(&answers),
-            Taken::Failed(fault) => Err(part.error(fault)),
+        part.check(&plan)?;
+        let slots = self.slots.max(part.slots);
+        match self.channel.tell(slots, &plan, &part.descriptors)? {
+            Taken::Done(answers) => {
+                self.slots = slots;
+                part.read_answers(&answers)
+            }
+            // The channel could not be moved out of the way: no descriptor can have such a number.
+            Taken::Failed(Failed { op: u32::MAX, errno: Errno::EBADF | Errno::EINVAL })
+                if slots > self.slots =>
+            {
+                Err(part.slot_error())
+            }
+            Taken::Failed(fault) => {
+                if fault.op != u32::MAX {
+                    self.slots = slots;
+                }
+                Err(part.error(fault))
+            }
             Taken::Left => Err(channel::gone()),
         }
     }
@@ -250,8 +266,17 @@ impl Embryo {
     /// # Errors
     /// One that was not started is told as that.
     pub fn wait(&self) -> Result<Ended> {
-        let news = self.birth.child.as_ref().map(|(_, news)| news);
-        let ended = news.and_then(|news| self.birth.nursery.status(news, false));
+        let ended = match &self.birth.child {
+            Some((child, news)) => {
+                let mut watched = [PollFd::new(&child.pidfd, PollFlags::IN)];
+                let has_ended = matches!(poll(&mut watched, Some(&Timespec::default())), Ok(1..));
+                match self.birth.nursery.status(news, has_ended) {
+                    None if has_ended => return Err(channel::gone()),
+                    ended => ended,
+                }
+            }
+            None => None,
+        };
         ended.ok_or_else(|| Error::new("embryo", "not started", Fault::Caller))
     }
 

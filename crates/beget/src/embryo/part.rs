@@ -6,8 +6,10 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use beget_authority::limit::Resource;
-use beget_plan::Op;
+use beget_plan::encoding::{LONGEST, MOST_DESCRIPTORS};
 use beget_plan::op::mapping;
+use beget_plan::{Engine, Malformed, Op, Plan};
+use beget_sys::Errno;
 
 use crate::error::{Error, Fault, Result};
 use crate::writer::{Writer, tell};
@@ -51,13 +53,19 @@ pub enum Answer {
     Bytes(Vec<u8>),
 }
 
+fn one_past(slot: i32) -> u32 {
+    u32::try_from(slot).map_or(0, |slot| slot + 1)
+}
+
 /// A list of operations, done in order and in one message. The first that fails ends it: those before it are done.
 #[derive(Debug, Default)]
 pub struct Part<'fd> {
     pub(crate) writer: Writer,
     pub(crate) descriptors: Vec<BorrowedFd<'fd>>,
-    /// One past the highest slot that is named.
+    /// One past the highest slot that is filled.
     pub(super) slots: u32,
+    /// One past the highest slot that is closed.
+    pub(super) closed: u32,
 }
 
 impl<'fd> Part<'fd> {
@@ -87,11 +95,6 @@ impl<'fd> Part<'fd> {
     pub(crate) fn lend(&mut self, file: BorrowedFd<'fd>) -> u32 {
         self.descriptors.push(file);
         self.descriptors.len() as u32 - 1
-    }
-
-    fn slot(&mut self, slot: i32) -> i32 {
-        self.slots = self.slots.max(u32::try_from(slot).map_or(0, |slot| slot + 1));
-        slot
     }
 
     /// Maps `length` bytes of zeroed memory at `at`, or wherever the kernel likes when that is 0; what is there already is not
@@ -159,14 +162,15 @@ impl<'fd> Part<'fd> {
     /// Fails with `EBADF` for a slot beyond the limit of open files.
     pub fn grant(&mut self, slot: i32, file: BorrowedFd<'fd>) -> &mut Part<'fd> {
         let source = self.lend(file);
-        let slot = self.slot(slot);
+        self.slots = self.slots.max(one_past(slot));
         self.push(Op::Place { source, slot, closing: 0 }, format!("grant slot {slot}"))
     }
 
     /// Closes a slot; one that is empty is no error.
     pub fn close(&mut self, slot: i32) -> &mut Part<'fd> {
-        let slot = self.slot(slot) as u32;
-        self.push(Op::Close { first: slot, last: slot }, format!("close slot {slot}"))
+        self.closed = self.closed.max(one_past(slot));
+        let first = slot as u32;
+        self.push(Op::Close { first, last: first }, format!("close slot {slot}"))
     }
 
     /// Makes a directory the working directory.
@@ -203,6 +207,29 @@ impl<'fd> Part<'fd> {
     /// As it is sent.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.writer.draft.encode(self.descriptors.len())
+    }
+
+    /// Checks it as the embryo will: what would be refused there without words is told here.
+    pub(super) fn check<'p>(&self, plan: &'p [u8]) -> Result<Plan<'p>> {
+        Plan::check_part(plan, Engine::Fresh).map_err(|refusal| {
+            let too_long = |part: &str| Error::kernel(part, Errno::EMSGSIZE, Fault::Caller);
+            let Malformed::Range(index) = refusal else {
+                let large = plan.len() > LONGEST || self.descriptors.len() > MOST_DESCRIPTORS;
+                return if large { too_long("part") } else { Error::malformed_plan(refusal) };
+            };
+            match self.writer.draft.ops().get(index as usize) {
+                Some(Op::Place { .. }) => self.error(beget_plan::Fault { op: index, errno: Errno::EBADF }),
+                Some(Op::Read { .. }) => self.error(beget_plan::Fault { op: index, errno: Errno::EMSGSIZE }),
+                _ => Error::malformed_plan(refusal),
+            }
+        })
+    }
+
+    /// What is told when its highest slot is a number that no descriptor can have.
+    pub(super) fn slot_error(&self) -> Error {
+        let highest = |op: &Op| matches!(op, Op::Place { slot, .. } if one_past(*slot) == self.slots);
+        let index = self.writer.draft.ops().iter().position(highest).unwrap_or(0);
+        self.error(beget_plan::Fault { op: index as u32, errno: Errno::EBADF })
     }
 
     /// The answers to its operations, from the bytes that they answered with.

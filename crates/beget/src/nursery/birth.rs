@@ -52,6 +52,10 @@ impl Inner {
             let words = "a nursery with a guard cannot make children of its creator's";
             return Err(Error::new("nursery", words, Fault::Caller));
         }
+        if atomic && requests.iter().any(|request| request.own) {
+            let words = "a child of this process's own cannot be held back for others";
+            return Err(Error::new("batch", words, Fault::Caller));
+        }
         let (body, descriptors) = encode(requests)?;
         let words = [requests.len() as u32, if atomic { flag::ATOMIC } else { 0 }, 0, 0];
         let header = Header { kind: kind::BATCH, words, ..Header::default() };

@@ -269,7 +269,8 @@ impl Drop for Inner {
             self.child.pidfd.as_fd(),
             option::EXITED | option::ALL | option::NO_HANG | option::NO_WAIT,
         );
-        if gone == Ok(None) || !self.is_closed() {
+        // One that somebody killed is still to be reaped.
+        if gone != Err(Errno::ECHILD) || !self.is_closed() {
             self.end();
         }
     }

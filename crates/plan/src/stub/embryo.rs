@@ -52,18 +52,24 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
             _ => process::exit(0),
         };
         let [floor, ..] = header.words;
-        let fault = match settle(&mut socket, floor as i32, numbers.get_mut(..count).unwrap_or_default()) {
-            Err(errno) => Some(Fault { op: u32::MAX, errno }),
+        let numbers = numbers.get_mut(..count).unwrap_or_default();
+        let done = match settle(&mut socket, floor as i32, numbers) {
+            Err(errno) => {
+                // Some of them may be below the channel still, where slots are.
+                channel::close(numbers);
+                drop(body);
+                Err(Fault { op: u32::MAX, errno })
+            }
             // SAFETY: the caller's promise: this process is for the plan, but for its home.
-            Ok(()) => unsafe {
-                carry_out(&from, socket, body, numbers.get_mut(..count).unwrap_or_default(), scratch)
-            },
+            Ok(()) => unsafe { carry_out(&from, socket, body, numbers, scratch) },
         };
-        if let Some(fault) = fault {
-            answer(socket, fault, &[]);
-        }
+        // Whoever is answered finds nothing of the part any more, but what it did.
         // SAFETY: whatever is above the channel came with this part.
         let _ = unsafe { descriptor::close_range(socket as u32 + 1, u32::MAX) };
+        match done {
+            Ok(answers) => answer(socket, Fault { op: 0, errno: Errno(0) }, answers.bytes()),
+            Err(fault) => answer(socket, fault, &[]),
+        }
     }
 }
 
@@ -119,7 +125,7 @@ fn settle(socket: &mut i32, floor: i32, numbers: &mut [i32]) -> beget_sys::Resul
     Ok(())
 }
 
-/// Does what a part says and answers; comes back with what is left to be answered.
+/// Does what a part says, and gives what its operations answer.
 ///
 /// # Safety
 /// As for [`live`].
@@ -129,41 +135,42 @@ unsafe fn carry_out(
     body: Body,
     numbers: &mut [i32],
     scratch: &mut [u64],
-) -> Option<Fault> {
-    let Ok(plan) = Plan::check_part(body.bytes(), Engine::Fresh) else { return Some(REFUSED) };
+) -> Result<Body, Fault> {
+    let plan = Plan::check_part(body.bytes(), Engine::Fresh).map_err(|_| REFUSED)?;
     if plan.descriptors() != numbers.len() {
-        return Some(REFUSED);
+        return Err(REFUSED);
     }
     if tells_of_a_program(&plan) {
         // SAFETY: the home is as this process was executed. Where it cannot be, the process keeps the name of the stub.
         let _ = unsafe { leave::detach(from) };
     }
-    let lack = Fault { op: u32::MAX, errno: Errno::ENOMEM };
-    let Ok(mut answers) = Body::zeroed(plan.answer_bytes()) else { return Some(lack) };
+    let lack = |errno| Fault { op: u32::MAX, errno };
+    let mut answers = Body::zeroed(plan.answer_bytes()).map_err(lack)?;
     // A plan with many strings wants more room than there is beside the stub.
-    let mut more = Body::zeroed(if plan.scratch() > scratch.len() { plan.scratch() * 8 } else { 0 }).ok()?;
+    let more = if plan.scratch() > scratch.len() { plan.scratch() * 8 } else { 0 };
+    let mut more = Body::zeroed(more).map_err(lack)?;
+    let own = (from.home.0, from.home.0.saturating_add(from.home.1));
+    let way_out =
+        from.calls.map_or((0, 0), |page| (page.as_ptr() as usize, page.as_ptr_range().end as usize));
+    let memory = [own, way_out, body.range(), answers.range(), more.range()];
     let scratch = if plan.scratch() > scratch.len() {
         // SAFETY: any bytes are words, and a mapping is aligned.
         unsafe { more.bytes_mut().align_to_mut::<u64>() }.1
     } else {
         scratch
     };
-    let own = (from.home.0, from.home.0.saturating_add(from.home.1));
-    let home = Home { floor: socket, memory: [own, body.range()] };
+    let home = Home { floor: socket, memory };
     let mut bench = Bench { descriptors: numbers, scratch, answer: answers.bytes_mut(), home };
     // SAFETY: the caller's promise.
     match unsafe { interpreter::run(&plan, &mut bench) } {
-        Outcome::Failed(fault) => Some(fault),
-        Outcome::Done => {
-            answer(socket, Fault { op: 0, errno: Errno(0) }, answers.bytes());
-            None
-        }
+        Outcome::Failed(fault) => Err(fault),
+        Outcome::Done => Ok(answers),
         Outcome::Enter(registers) => {
             let op = (plan.count() as u32).saturating_sub(1);
             let gone = || drop((body, answers, more));
             // SAFETY: everything that is not the program's is the home, but for what is dropped before.
             match unsafe { leave::leave(from, &registers, socket, gone) } {
-                Err(errno) => Some(Fault { op, errno }),
+                Err(errno) => Err(Fault { op, errno }),
             }
         }
     }

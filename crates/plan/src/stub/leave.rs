@@ -260,6 +260,11 @@ pub(super) unsafe fn leave(
     }
     *words.get_mut(last).ok_or(Errno::ENOSYS)? = registers.instruction;
     let stack = registers.stack.checked_sub(way.words as u64 * 8).ok_or(Errno::EFAULT)?;
+    let (home, end) = (from.home.0 as u64, from.home.0.saturating_add(from.home.1) as u64);
+    if stack < end && home < registers.stack {
+        // There will be no memory any more.
+        return Err(Errno::EFAULT);
+    }
     for (index, word) in words.iter().take(way.words).enumerate() {
         // SAFETY: below the program's stack pointer nothing is in use; where there is no memory this fails.
         unsafe { memory::copy_to(stack as usize + index * 8, &word.to_ne_bytes()) }?;

@@ -8,7 +8,7 @@
 //! Safety idea: it does what a batch says in order, and answers each item. It never waits for room to tell of an end: an end that cannot
 //! be told yet stays with the kernel, as a child that has not been reaped. So nothing is lost and nothing is queued.
 
-use beget_sys::message::{READABLE, WRITABLE, Watched, send, wait_for};
+use beget_sys::message::{READABLE, WRITABLE, Watched, has_room, send, wait_for};
 use beget_sys::process::{self, Born as Newborn, Cradle};
 use beget_sys::signal::{self, SignalSet};
 use beget_sys::wait::{self, Change, Usage, option};
@@ -18,7 +18,7 @@ use super::channel::{self, Body, Came};
 use super::{CHANNEL, Start, role, stack_in, tree};
 use crate::birth::{self, Birth, Room};
 use crate::encoding::{MOST_DESCRIPTORS, Plan};
-use crate::message::{self, BORN_AT_ONCE, Batch, Born, HEADER, Header, change, flag, kind};
+use crate::message::{self, BORN_AT_ONCE, Batch, Born, HEADER, Header, MOST_ITEMS, change, flag, kind};
 use crate::op::Engine;
 
 /// Process numbers are below this (`PID_MAX_LIMIT`).
@@ -179,14 +179,18 @@ impl Nursery<'_> {
             let known = self.known(number);
             let (how, status) = told_as(happened);
             let wanted = if how == change::STOPPED { known::STOPS } else { known::BIRTH };
-            if known & wanted != 0 && !tell(number, how, status, &usage) {
+            if known & wanted != 0 && !has_room(CHANNEL) {
                 self.waiting = true;
                 return;
             }
+            // First reaped, then told: who is told of an end finds not even a zombie.
             let only = if how == change::STOPPED { option::STOPPED } else { option::EXITED };
             let _ = wait::child(number, only | option::ALL | option::NO_HANG);
             if how != change::STOPPED {
                 self.know(number as u32, 0);
+            }
+            if known & wanted != 0 {
+                tell(number, how, status, &usage);
             }
         }
     }
@@ -196,6 +200,9 @@ impl Nursery<'_> {
         match channel::receive(CHANNEL, self.numbers) {
             Came::Message(header, body, count) if header.kind == kind::BATCH => {
                 let [items, flags, ..] = header.words;
+                if items as usize > MOST_ITEMS {
+                    return false;
+                }
                 let done = match Batch::check(body.bytes(), items, count) {
                     Some(batch) => self.give_birth(&batch, items as usize, flags & flag::ATOMIC != 0),
                     None => refuse(items, Errno::EINVAL),
@@ -211,7 +218,11 @@ impl Nursery<'_> {
                 }
                 true
             }
-            Came::TooMuch(header, errno) if header.kind == kind::BATCH => refuse(header.words[0], errno),
+            Came::TooMuch(Header { kind: kind::BATCH, words: [items, ..], .. }, errno)
+                if items as usize <= MOST_ITEMS =>
+            {
+                refuse(items, errno)
+            }
             _ => false,
         }
     }
@@ -243,7 +254,12 @@ impl Nursery<'_> {
         let mut all = true;
         for (index, place) in together.iter_mut().enumerate() {
             let Some(item) = batch.birth(index) else { return false };
-            let (born, pidfd) = if all { self.bear(&item) } else { (nothing(Errno::ECANCELED), -1) };
+            let (born, pidfd) = match all {
+                // One that is not ours could not be held back, nor reaped.
+                true if item.flags & flag::PARENT != 0 => (nothing(Errno::EINVAL), -1),
+                true => self.bear(&item),
+                false => (nothing(Errno::ECANCELED), -1),
+            };
             all = all && born.errno == 0;
             *place = Together { born, pidfd };
         }
@@ -366,8 +382,8 @@ fn told_as(happened: Change) -> (u32, i32) {
     }
 }
 
-/// Tells of a change; `false` when there is no room for that now.
-fn tell(number: i32, how: u32, status: i32, usage: &Usage) -> bool {
+/// Tells of a change, if there is room for that.
+fn tell(number: i32, how: u32, status: i32, usage: &Usage) {
     let words = [number as u32, how, status as u32, 0];
     let header = Header { kind: kind::CHANGED, length: USAGE as u32, words, ..Header::default() };
     let mut bytes = [0; HEADER + USAGE];
@@ -377,7 +393,7 @@ fn tell(number: i32, how: u32, status: i32, usage: &Usage) -> bool {
         *place = *byte;
     }
     // So small a message is taken whole or not at all. A creator that is gone is found out elsewhere.
-    send(CHANNEL, &bytes, &[], false) != Err(Errno::EAGAIN)
+    let _ = send(CHANNEL, &bytes, &[], false);
 }
 
 /// Answers a batch of which nothing can be done.
