@@ -85,15 +85,55 @@ fn processor() -> String {
 pub fn pin(processor: usize) -> Result<(), String> {
     // SAFETY: all zeroes is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: a number beyond the set's end is ignored; the kernel reads a live structure.
-    let done = unsafe {
-        libc::CPU_SET(processor.min(libc::CPU_SETSIZE as usize - 1), &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(format!("processor {processor}: {}", std::io::Error::last_os_error()))
+    // SAFETY: a number beyond the set's end is ignored.
+    unsafe { libc::CPU_SET(processor.min(libc::CPU_SETSIZE as usize - 1), &mut set) };
+    stay_on(&set).map_err(|error| format!("processor {processor}: {error}"))
+}
+
+fn stay_on(set: &libc::cpu_set_t) -> Result<(), std::io::Error> {
+    // SAFETY: the kernel reads a live structure.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Does `work`, with this thread and whatever it starts on the first processor that it may use.
+pub fn on_one_processor(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    // SAFETY: all zeroes is the empty set.
+    let mut all: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills a live structure.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut all) } != 0 {
+        return Err(format!("processors: {}", std::io::Error::last_os_error()));
+    }
+    // SAFETY: the numbers are within the set.
+    let first = (0..libc::CPU_SETSIZE as usize).find(|number| unsafe { libc::CPU_ISSET(*number, &all) });
+    pin(first.unwrap_or(0))?;
+    let done = work();
+    stay_on(&all).map_err(|error| format!("processors: {error}"))?;
+    done
+}
+
+/// A limit of open files that was raised; dropped, it is what it was.
+pub struct FileLimit(libc::rlimit);
+
+/// Allows this process `count` open files at least.
+pub fn more_files(count: u64) -> Result<FileLimit, String> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills a live structure.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let wanted = libc::rlimit { rlim_cur: count.max(limit.rlim_cur), ..limit };
+    // SAFETY: the kernel reads a live structure.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } != 0 {
+        return Err(format!("limit of open files: {}", std::io::Error::last_os_error()));
+    }
+    Ok(FileLimit(limit))
+}
+
+impl Drop for FileLimit {
+    fn drop(&mut self) {
+        // SAFETY: the kernel reads a live structure.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const self.0) };
     }
 }
 

@@ -21,9 +21,9 @@ pub struct Options {
 pub const HELP: &str = "\
 usage: beget-bench [--quick] [--pin N] [--only SUBJECT] [--json FILE] [--write FILE]
 
-  --quick         40 seconds at most, instead of 4 minutes
+  --quick         a minute and a half, instead of 6 minutes
   --pin N         everything on processor N: steadier on a machine with other work, unfair to peers that use two processes
-  --only SUBJECT  floors, spawn, confined, commands or filter
+  --only SUBJECT  floors, spawn, confined, embryos, batches, commands or filter
   --json FILE     everything, for other programs
   --write FILE    everything, as Markdown
 ";

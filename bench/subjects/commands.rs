@@ -113,6 +113,7 @@ fn peers(what: &str, program: &str) -> Vec<Peer> {
     };
     add(own_command(), "beget", &["run", "--base", "--"]);
     add(own_musl_command(), "beget (musl)", &["run", "--base", "--"]);
+    add(own_command(), "beget", &["run", "--base", "--loader", "direct", "--"]);
     add(installed("bwrap"), "bwrap", &["--ro-bind", "/", "/"]);
     add(installed("bwrap"), "bwrap", &["--unshare-all", "--ro-bind", "/", "/"]);
     add(installed("unshare"), "unshare", &["-Urmpf"]);

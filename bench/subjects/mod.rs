@@ -1,9 +1,13 @@
 //! What is measured, one file a subject.
 
+mod batches;
 mod commands;
 mod confined;
+mod embryos;
 mod filter;
 mod floors;
+mod loads;
+mod memory;
 mod parts;
 mod spawn;
 
@@ -22,6 +26,10 @@ pub const ALL: &[(&str, Subject)] = &[
     ("spawn", spawn::measure),
     ("confined", confined::measure),
     ("confined", parts::measure),
+    ("embryos", embryos::measure),
+    ("embryos", loads::measure),
+    ("embryos", memory::measure),
+    ("batches", batches::measure),
     ("commands", commands::measure),
     ("filter", filter::measure),
 ];

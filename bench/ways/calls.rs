@@ -21,6 +21,11 @@ pub fn reaped(child: libc::pid_t) -> Result<(), String> {
 
 /// glibc's, without file actions; with `session`, in a session of its own, which is what ours gives.
 pub fn posix_spawn(program: &CStr, session: bool) -> Result<(), String> {
+    reaped(posix_spawned(program, session)?)
+}
+
+/// The same, without waiting.
+pub fn posix_spawned(program: &CStr, session: bool) -> Result<libc::pid_t, String> {
     const SETSID: c_short = 0x80;
     let arguments = [program.as_ptr().cast_mut(), std::ptr::null_mut()];
     let variables = [std::ptr::null_mut::<c_char>()];
@@ -41,7 +46,7 @@ pub fn posix_spawn(program: &CStr, session: bool) -> Result<(), String> {
     if errno != 0 {
         return Err(format!("posix_spawn: {}", std::io::Error::from_raw_os_error(errno)));
     }
-    reaped(child)
+    Ok(child)
 }
 
 /// The standard library's.

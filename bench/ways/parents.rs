@@ -4,6 +4,8 @@ use std::fs::File;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
+use crate::machine::{FileLimit, more_files};
+
 /// A name, and what makes a parent of that name.
 type Maker = (&'static str, fn() -> Result<Parent, String>);
 
@@ -15,7 +17,7 @@ pub struct Parent {
     threads: Vec<JoinHandle<()>>,
     release: Arc<Barrier>,
     files: Vec<File>,
-    limit: Option<libc::rlimit>,
+    limit: Option<FileLimit>,
 }
 
 impl Parent {
@@ -79,15 +81,7 @@ impl Parent {
     /// Close-on-exec, as every careful program's are.
     fn with_files(name: &'static str, count: u64) -> Result<Parent, String> {
         let mut parent = Parent::new(name);
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the kernel fills a live structure.
-        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-        let wanted = libc::rlimit { rlim_cur: (count + 200).max(limit.rlim_cur), ..limit };
-        // SAFETY: the kernel reads a live structure.
-        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } != 0 {
-            return Err(format!("limit of open files: {}", std::io::Error::last_os_error()));
-        }
-        parent.limit = Some(limit);
+        parent.limit = Some(more_files(count + 200)?);
         for _ in 0..count {
             parent.files.push(File::open("/dev/null").map_err(|error| error.to_string())?);
         }
@@ -108,9 +102,6 @@ impl Drop for Parent {
             }
         }
         self.files.clear();
-        if let Some(limit) = self.limit {
-            // SAFETY: the kernel reads a live structure.
-            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-        }
+        self.limit = None;
     }
 }

@@ -1,4 +1,4 @@
-//! What is started: a program of three instructions, one without a loader, and one with.
+//! What is started: a program of three instructions, one without a loader, and one with; and one that waits to be asked.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -7,6 +7,40 @@ use std::path::{Path, PathBuf};
 
 const TINY: &str = ".globl _start\n_start: mov $60, %eax\nxor %edi, %edi\nsyscall\n.section .note.GNU-stack,\"\",@progbits\n";
 const STATIC: &str = "int main(void) { return 0; }\n";
+/// Answers each byte that it reads with one; before it answers one that is not zero, it forks, and waits for the child's end.
+const ASKED: &str = "\
+.globl _start
+_start: sub $16, %rsp
+1: xor %eax, %eax
+xor %edi, %edi
+mov %rsp, %rsi
+mov $1, %edx
+syscall
+test %eax, %eax
+jle 9f
+cmpb $0, (%rsp)
+je 2f
+mov $57, %eax
+syscall
+test %eax, %eax
+jz 9f
+mov %eax, %edi
+xor %esi, %esi
+xor %edx, %edx
+xor %r10d, %r10d
+mov $61, %eax
+syscall
+2: mov $1, %eax
+xor %edi, %edi
+mov %rsp, %rsi
+mov $1, %edx
+syscall
+jmp 1b
+9: mov $60, %eax
+xor %edi, %edi
+syscall
+.section .note.GNU-stack,\"\",@progbits
+";
 
 /// One program.
 #[derive(Clone, Debug)]
@@ -22,6 +56,8 @@ pub struct Programs {
     folder: PathBuf,
     /// Those that could be made.
     pub all: Vec<Program>,
+    /// One that waits to be asked, for [`Asked`](super::Asked).
+    pub asked: Option<PathBuf>,
     /// What could not, and why.
     pub missing: Vec<String>,
 }
@@ -31,7 +67,7 @@ impl Programs {
     pub fn build() -> Result<Programs, String> {
         let folder = std::env::temp_dir().join(format!("beget-bench-{}", std::process::id()));
         std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let mut programs = Programs { folder, all: Vec::new(), missing: Vec::new() };
+        let mut programs = Programs { folder, all: Vec::new(), asked: None, missing: Vec::new() };
         // A confined child may be started by another user than the folder's.
         let _ = std::fs::set_permissions(&programs.folder, std::fs::Permissions::from_mode(0o755));
         programs.make("tiny", "tiny.S", TINY, &["-nostdlib", "-static"]);
@@ -40,6 +76,7 @@ impl Programs {
             Some(path) => programs.add("dynamic true", Path::new(path)),
             None => programs.missing.push("dynamic true: there is no /bin/true".to_owned()),
         }
+        programs.asked = programs.built("asked", "asked.S", ASKED, &["-nostdlib", "-static"]);
         Ok(programs)
     }
 
@@ -50,6 +87,12 @@ impl Programs {
     }
 
     fn make(&mut self, name: &'static str, source: &str, text: &str, flags: &[&str]) {
+        if let Some(program) = self.built(name, source, text, flags) {
+            self.add(name, &program);
+        }
+    }
+
+    fn built(&mut self, name: &str, source: &str, text: &str, flags: &[&str]) -> Option<PathBuf> {
         let (source, program) = (self.folder.join(source), self.folder.join(name));
         let built = std::fs::write(&source, text).map_err(|error| error.to_string()).and_then(|()| {
             let mut cc = std::process::Command::new("cc");
@@ -58,8 +101,11 @@ impl Programs {
             if output.status.success() { Ok(()) } else { Err(format!("cc: {}", output.status)) }
         });
         match built {
-            Ok(()) => self.add(name, &program),
-            Err(why) => self.missing.push(format!("program {name}: {why}")),
+            Ok(()) => Some(program),
+            Err(why) => {
+                self.missing.push(format!("program {name}: {why}"));
+                None
+            }
         }
     }
 
