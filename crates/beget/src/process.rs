@@ -157,7 +157,12 @@ impl Process {
     }
 
     fn known_end(&self) -> Option<Ended> {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Parent::Nursery(_, news) = &self.parent {
+            // Told already, while somebody waited for another.
+            *ended = ended.or_else(|| news.ended());
+        }
+        *ended
     }
 
     fn take_status(&self) -> Result<Option<Ended>> {

@@ -59,11 +59,18 @@ impl Link {
         let header = Header { length: body.len() as u32, descriptors: descriptors.len() as u32, ..header };
         let numbers: Vec<i32> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
         let (first, rest) = numbers.split_at(numbers.len().min(MOST_DESCRIPTORS));
-        self.write(&header.encode(), first)?;
+        // In one piece as far as that goes: whoever waits for it is woken once.
+        let mut piece = Vec::with_capacity(HEADER + rest.len().div_ceil(MOST_DESCRIPTORS) * 4 + body.len());
+        piece.extend_from_slice(&header.encode());
+        let mut given = first;
         for lot in rest.chunks(MOST_DESCRIPTORS) {
-            self.write(&[0; 4], lot)?;
+            self.write(&piece, given)?;
+            piece.clear();
+            piece.extend_from_slice(&[0; 4]);
+            given = lot;
         }
-        self.write(body, &[])
+        piece.extend_from_slice(body);
+        self.write(&piece, given)
     }
 
     fn write(&self, mut bytes: &[u8], mut descriptors: &[i32]) -> Result<(), Errno> {

@@ -27,7 +27,10 @@ fn push_limit(writer: &mut Writer, limit::Resource { number, bounds }: limit::Re
 
 /// Signals and the process group.
 pub(super) fn identity(command: &Command, writer: &mut Writer) {
-    writer.push(Op::DefaultSignals {}, "signal dispositions");
+    // A nursery ignores none, so neither does what is born there.
+    if !command.uses_nursery() {
+        writer.push(Op::DefaultSignals {}, "signal dispositions");
+    }
     match command.group {
         Group::Session => writer.push(Op::NewSession {}, "session"),
         Group::Join(group) => {

@@ -7,7 +7,10 @@ use beget_sys::memory::{self, PAGE, how};
 use beget_sys::message::{self, MOST_DESCRIPTORS};
 use beget_sys::{Errno, Result};
 
-use crate::message::{HEADER, Header};
+use crate::message::{BORN_AT_ONCE, Born, HEADER, Header};
+
+/// A body that is sent in one piece with its header: the longest list of births, and whatever is shorter.
+const SHORT: usize = BORN_AT_ONCE * Born::SIZE;
 
 /// A body that came, in memory of its own.
 #[derive(Debug)]
@@ -151,17 +154,28 @@ fn skip(socket: i32, mut length: usize) -> bool {
     true
 }
 
-/// Sends a message whose descriptors fit the header; waits for room. `false` when the other end is gone.
-pub(super) fn answer(socket: i32, header: &Header, body: &[u8], descriptors: &[i32]) -> bool {
-    write_with(socket, &header.encode(), descriptors) && write(socket, body)
+/// Sends a message whose descriptors fit the header, and whose body is in two parts; waits for room. `false` when the other end is
+/// gone.
+pub(super) fn answer(socket: i32, header: &Header, body: [&[u8]; 2], descriptors: &[i32]) -> bool {
+    let header = header.encode();
+    let [first, second] = body;
+    let parts = [&header, first, second];
+    let mut piece = [0; HEADER + SHORT];
+    let length = HEADER.saturating_add(first.len()).saturating_add(second.len());
+    let Some(piece) = piece.get_mut(..length) else {
+        return write(socket, &header, descriptors)
+            && write(socket, first, &[])
+            && write(socket, second, &[]);
+    };
+    // In one piece: whoever waits for it is woken once.
+    for (place, byte) in piece.iter_mut().zip(parts.into_iter().flatten()) {
+        *place = *byte;
+    }
+    write(socket, piece, descriptors)
 }
 
 /// Sends bytes; waits for room. `false` when the other end is gone.
-pub(super) fn write(socket: i32, bytes: &[u8]) -> bool {
-    write_with(socket, bytes, &[])
-}
-
-fn write_with(socket: i32, mut bytes: &[u8], mut descriptors: &[i32]) -> bool {
+fn write(socket: i32, mut bytes: &[u8], mut descriptors: &[i32]) -> bool {
     while !bytes.is_empty() {
         match message::send(socket, bytes, descriptors, true) {
             Ok(sent) => {

@@ -99,7 +99,7 @@ fn say_hello(start: &Start, from: &Whereabouts, socket: i32) -> bool {
     let vector = unsafe { core::slice::from_raw_parts(vector.as_ptr().cast::<u8>(), size_of_val(vector)) };
     let length = (Hello::SIZE + vector.len()) as u32;
     let header = Header { kind: kind::HELLO, length, ..Header::default() };
-    channel::answer(socket, &header, &hello.encode(), &[]) && channel::write(socket, vector)
+    channel::answer(socket, &header, [&hello.encode(), vector], &[])
 }
 
 /// Moves the channel to `floor` and what was received above it, so that every number below is the plan's.
@@ -187,5 +187,5 @@ fn answer(socket: i32, fault: Fault, body: &[u8]) {
     let words = [fault.op, fault.errno.0 as u32, 0, 0];
     let header = Header { kind: kind::ANSWER, length: body.len() as u32, words, ..Header::default() };
     // A creator that left is found out by the next receive.
-    let _ = channel::answer(socket, &header, body, &[]);
+    let _ = channel::answer(socket, &header, [body, &[]], &[]);
 }

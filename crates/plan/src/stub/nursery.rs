@@ -446,7 +446,7 @@ impl Lot {
             descriptors: pidfds.len() as u32,
             words: [self.count as u32, 0, 0, 0],
         };
-        let sent = channel::answer(CHANNEL, &header, body, pidfds);
+        let sent = channel::answer(CHANNEL, &header, [body, &[]], pidfds);
         channel::close(pidfds);
         (self.count, self.held) = (0, 0);
         sent
