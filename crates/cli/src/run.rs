@@ -141,7 +141,9 @@ impl Watch {
         }
         let happened = |index: usize| watched.get(index).map_or(PollFlags::empty(), PollFd::revents);
         if !happened(0).is_empty() {
-            // It has ended, and nothing else matters any more, unless a debugger outside keeps its status for a while.
+            // It has ended, and nothing else matters any more, unless a debugger outside keeps its status for a while. What it left
+            // is ended while we are told how.
+            self.nursery.close();
             if self.process.try_wait().map_err(own_failure)?.is_some() {
                 return Ok(());
             }

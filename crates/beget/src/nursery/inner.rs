@@ -207,13 +207,20 @@ impl Inner {
         }
     }
 
+    /// Tells it to end everything.
+    pub(super) fn close(&self) {
+        if self.creator == std::process::id() {
+            let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
+        }
+    }
+
     /// Ends everything, and returns when nothing is left.
     pub(crate) fn end(&self) {
         if self.creator != std::process::id() {
             return;
         }
         let mut channel = self.lock();
-        let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
+        self.close();
         let until = Instant::now() + PATIENCE;
         while !channel.closed {
             let left = until.saturating_duration_since(Instant::now());

@@ -88,6 +88,12 @@ impl Nursery {
         !self.inner.serves()
     }
 
+    /// Tells it to end, and every process that was born in it, and returns at once. Nothing more can be born in it. What ends is
+    /// still told of; [`end`](Nursery::end) waits until all is done.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
     /// Ends it and every process that was born in it, however deep, and waits until that is done. Handles of those processes tell
     /// how they ended.
     pub fn end(&self) {
