@@ -18,7 +18,9 @@ use beget_plan::Op;
 use beget_plan::message::LONGEST_BODY;
 use beget_plan::op::mapping;
 use beget_plan::stub::Registers;
+use beget_sys::Errno;
 use beget_sys::process::MemoryMap;
+use rustix::fs::{FileType, OFlags};
 
 use super::channel::Place;
 use super::part::Part;
@@ -57,6 +59,17 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn open(file: OwnedFd, part: String) -> Result<Source> {
+        let flags = rustix::fs::fcntl_getfl(&file).map_err(|errno| Error::io(part.as_str(), errno))?;
+        let status = rustix::fs::fstat(&file).map_err(|errno| Error::io(part.as_str(), errno))?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Err(Error::kernel(part, Errno::EISDIR, Fault::NotRunnable)),
+            _ => return Err(Error::new(part, "not a regular file", Fault::NotRunnable)),
+        }
+        // It may be executed and not read, which the kernel could do.
+        if flags.contains(OFlags::PATH) {
+            return Err(Error::kernel(part, Errno::EACCES, Fault::NotRunnable));
+        }
         let image = Image::read(&file).map_err(|error| wrong(&part, error))?;
         Ok(Source { file, image, part })
     }
@@ -166,7 +179,8 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
     let fields = beget_plan::op::Span { at: fields.at, count: fields.count / 8 };
     // Only privilege may say what `/proc/PID/exe` means.
     let executable = if may_name_the_executable() { file } else { mapping::NO_FILE };
-    part.push(Op::MemoryMap { fields, executable }, "memory map");
+    let words = format!("{}: memory map", load.program.part);
+    part.writer.push_asked(Op::MemoryMap { fields, executable }, words, Fault::NotRunnable);
     part.set_name(load.comm);
     let instruction = loader.as_ref().map_or(program.entry, |(_, loader)| loader.entry);
     let place = |bias, placed: Placed| Placement { bias, span: placed.span };
@@ -186,7 +200,7 @@ fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) -> u32 {
     let (page, source_of_none) = (0, mapping::NO_FILE);
     let words = |at: u64| format!("{}: map at {at:#x}", source.part);
     let reserve = Op::Map { at: start, length: end - start, page, how: 0, source: source_of_none };
-    part.push(reserve, words(start));
+    part.writer.push_asked(reserve, words(start), Fault::NotRunnable);
     let file: BorrowedFd<'a> = source.file.as_fd();
     let index = part.lend(file);
     for one in &placed.mappings {
@@ -195,10 +209,13 @@ fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) -> u32 {
             Content::File { offset } => ((offset / PAGE) as u32, index),
             Content::Zero => (0, mapping::NO_FILE),
         };
-        part.push(Op::Map { at: one.at, length: one.length, page, how, source }, words(one.at));
+        let map = Op::Map { at: one.at, length: one.length, page, how, source };
+        part.writer.push_asked(map, words(one.at), Fault::NotRunnable);
     }
     for (at, length) in &placed.zeros {
-        part.write(*at, &vec![0; *length as usize]);
+        let bytes = part.writer.draft.bytes(&vec![0; *length as usize]);
+        let words = format!("{}: clear {length} bytes at {at:#x}", source.part);
+        part.writer.push_asked(Op::Write { at: *at, bytes }, words, Fault::NotRunnable);
     }
     // A gap between segments is no memory at all, as after an exec.
     let mut next = start;
@@ -282,13 +299,14 @@ fn stack(
     .build()
     .map_err(|excess| {
         let _ = excess;
-        Error::kernel(load.program.part.as_str(), beget_sys::Errno::E2BIG, Fault::Caller)
+        Error::kernel(load.program.part.as_str(), Errno::E2BIG, Fault::Caller)
     })
 }
 
 fn memory_map(program: &Placed, built: &beget_image::Built, heap: u64, auxiliary: u64) -> Vec<u8> {
     let map = MemoryMap {
-        code: [program.code.start, program.code.end],
+        // Code that is not in the file has no end, and the kernel is to be told of one.
+        code: [program.code.start, program.code.end.max(program.code.start + 1)],
         data: [program.data.start, program.data.end],
         heap: [heap, heap],
         stack: built.at,
@@ -327,7 +345,8 @@ pub(crate) fn loader_of(program: &Source) -> Result<Option<Source>> {
     let Some(path) = program.image.interpreter() else { return Ok(None) };
     let path = PathBuf::from(path);
     let part = format!("{}: its loader {}", program.part, path.display());
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    // Never waits, whatever is there.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
         .map_err(|errno| Error::io(part.as_str(), errno).with_fault(Fault::NotRunnable))?;
     let loader = Source::open(file, part)?;
