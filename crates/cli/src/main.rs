@@ -7,6 +7,9 @@
 
 #![cfg_attr(target_env = "gnu", no_main)]
 
+#[global_allocator]
+static HEAP: beget_sys::heap::Heap = beget_sys::heap::Heap::new();
+
 #[cfg(target_env = "gnu")]
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: i32, _arguments: *const *const u8) -> i32 {
