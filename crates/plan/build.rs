@@ -125,11 +125,12 @@ fn call_directly(elf: &mut [u8]) {
             let place = number(elf, entry, 8);
             let target = number(elf, symbols + number(elf, entry + 12, 4) * 24 + 8, 8);
             let code = offset + place - address;
-            // A call through the table becomes a call, and a load from it the address itself.
+            // A call through the table becomes a call, a jump a jump, and a load from it the address itself.
             match elf[code - 2..code] {
                 [0xff, 0x15] => elf[code - 2..code].copy_from_slice(&[0x67, 0xe8]),
+                [0xff, 0x25] => elf[code - 2..code].copy_from_slice(&[0x90, 0xe9]),
                 [0x8b, register] if register & 0xc7 == 0x05 => elf[code - 2] = 0x8d,
-                _ => panic!("only calls and loads of an address go through the table"),
+                _ => panic!("only calls, jumps and loads of an address go through the table"),
             }
             let distance = target as i64 - (place as i64 + 4);
             elf[code..code + 4].copy_from_slice(&(distance as i32).to_ne_bytes());

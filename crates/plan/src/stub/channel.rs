@@ -3,6 +3,8 @@
 //! Safety idea: a message is taken as a whole or the channel counts as closed; what came with one that was cut short goes away with the
 //! process.
 
+use core::marker::PhantomData;
+
 use beget_sys::memory::{self, PAGE, how};
 use beget_sys::message::{self, MOST_DESCRIPTORS};
 use beget_sys::{Errno, Result};
@@ -12,28 +14,32 @@ use crate::message::{BORN_AT_ONCE, Born, HEADER, Header};
 /// A body that is sent in one piece with its header: the longest list of births, and whatever is shorter.
 const SHORT: usize = BORN_AT_ONCE * Born::SIZE;
 
-/// A body that came, in memory of its own.
+/// A room for what is short, zeroed: memory that is mapped and unmapped costs a page, and a word to the other processors. In words.
+pub(super) const ROOM: usize = (16 << 10) / 8;
+
+/// A body that came: in a room that was lent for it and is zeroed afterwards, for it may hold secrets, or in memory of its own.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct Body<'r> {
     at: usize,
     mapped: usize,
     length: usize,
+    room: PhantomData<&'r mut [u64]>,
 }
 
-impl Body {
-    fn map(length: usize) -> Result<Body> {
+impl<'r> Body<'r> {
+    fn map(length: usize) -> Result<Body<'r>> {
         let mapped = length.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
         if mapped == 0 {
-            return Ok(Body { at: PAGE, mapped, length });
+            return Ok(Body { at: PAGE, mapped, length, room: PhantomData });
         }
         let (rights, flags) = (how::READ | how::WRITE, how::PRIVATE | how::ANONYMOUS);
         // SAFETY: new memory, wherever the kernel likes.
         let at = unsafe { memory::map(0, mapped, rights, flags, -1, 0) }?;
-        Ok(Body { at, mapped, length })
+        Ok(Body { at, mapped, length, room: PhantomData })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped above, owned by `self`, initialised by the kernel.
+        // SAFETY: mapped above or lent, owned by `self`, initialised by the kernel or by whoever lent it.
         unsafe { core::slice::from_raw_parts(self.at as *const u8, self.length) }
     }
 
@@ -42,20 +48,30 @@ impl Body {
         unsafe { core::slice::from_raw_parts_mut(self.at as *mut u8, self.length) }
     }
 
-    /// The addresses it lies at.
+    /// The addresses it lies at, when that is memory of its own.
     pub(super) fn range(&self) -> (usize, usize) {
         (self.at, self.at.saturating_add(self.mapped))
     }
 
     /// Memory of this size, zeroed, to work in.
-    pub(super) fn zeroed(length: usize) -> Result<Body> {
+    pub(super) fn zeroed(length: usize) -> Result<Body<'r>> {
         Body::map(length)
+    }
+
+    /// The same in `room`, which is zeroed, as far as that goes.
+    pub(super) fn zeroed_in(room: &'r mut [u64], length: usize) -> Result<Body<'r>> {
+        if length > size_of_val(room) {
+            return Body::map(length);
+        }
+        Ok(Body { at: room.as_mut_ptr() as usize, mapped: 0, length, room: PhantomData })
     }
 }
 
-impl Drop for Body {
+impl Drop for Body<'_> {
     fn drop(&mut self) {
-        if self.mapped != 0 {
+        if self.mapped == 0 {
+            self.bytes_mut().fill(0);
+        } else {
             // SAFETY: mapped above, and nothing borrows it any more.
             let _ = unsafe { memory::unmap(self.at, self.mapped) };
         }
@@ -64,17 +80,17 @@ impl Drop for Body {
 
 /// What came.
 #[derive(Debug)]
-pub(super) enum Came {
+pub(super) enum Came<'r> {
     /// A message, and how many descriptors with it.
-    Message(Header, Body, usize),
+    Message(Header, Body<'r>, usize),
     /// A message that cannot be taken: there is no memory for it, or no numbers for its descriptors.
     TooMuch(Header, Errno),
     /// Nothing more will come.
     Closed,
 }
 
-/// Receives the next message; its descriptors go into `numbers`.
-pub(super) fn receive(socket: i32, numbers: &mut [i32]) -> Came {
+/// Receives the next message; its descriptors go into `numbers`, and its body into `room` if it is short.
+pub(super) fn receive<'r>(socket: i32, numbers: &mut [i32], room: &'r mut [u64]) -> Came<'r> {
     let mut header = [0; HEADER];
     let Some(mut lot) = take(socket, &mut header, numbers) else { return Came::Closed };
     let Some(header) = Header::decode(&header) else { return Came::Closed };
@@ -91,7 +107,7 @@ pub(super) fn receive(socket: i32, numbers: &mut [i32]) -> Came {
         (count, lost) = (count.saturating_add(lot.0), lost || lot.1);
         expected = wanted.min(expected.saturating_add(MOST_DESCRIPTORS));
     }
-    let body = Body::map(header.length as usize);
+    let body = Body::zeroed_in(room, header.length as usize);
     let (mut body, why) = match body {
         Ok(body) => (body, (lost || count != wanted).then_some(Errno::EMFILE)),
         // The stream goes on behind the body, which is read past.

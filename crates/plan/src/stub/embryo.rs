@@ -12,7 +12,7 @@ use crate::encoding::{MOST_DESCRIPTORS, Plan};
 use crate::interpreter::{self, Bench, Fault, Home, Outcome};
 use crate::message::{Header, Hello, kind};
 use crate::op::{Engine, Op, mapping};
-use channel::{Body, Came};
+use channel::{Body, Came, ROOM};
 
 /// Numbers of received descriptors, at the beginning of the workplace.
 const NUMBERS: usize = MOST_DESCRIPTORS / 2;
@@ -28,11 +28,13 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     // SAFETY: a constant that ends in NUL. A name is all that is lost.
     let _ = unsafe { process::set_name(super::role::EMBRYO.as_ptr().cast()) };
     let (_, free) = stack_in(size_of_val(workplace));
-    let Some((numbers, scratch)) =
-        workplace.get_mut(..free / 8).and_then(|free| free.split_at_mut_checked(NUMBERS))
-    else {
-        process::exit(125)
-    };
+    let rooms = workplace.get_mut(..free / 8).and_then(|free| {
+        let (numbers, free) = free.split_at_mut_checked(NUMBERS)?;
+        let (coming, free) = free.split_at_mut_checked(ROOM)?;
+        let (going, scratch) = free.split_at_mut_checked(ROOM)?;
+        Some((numbers, coming, going, scratch))
+    });
+    let Some((numbers, coming, going, scratch)) = rooms else { process::exit(125) };
     let (_, numbers, _) = {
         // SAFETY: any bytes are numbers.
         unsafe { numbers.align_to_mut::<i32>() }
@@ -43,7 +45,7 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
         process::exit(0);
     }
     loop {
-        let (header, body, count) = match channel::receive(socket, numbers) {
+        let (header, body, count) = match channel::receive(socket, numbers, coming) {
             Came::Message(header, body, count) if header.kind == kind::PART => (header, body, count),
             Came::TooMuch(_, errno) => {
                 answer(socket, Fault { op: u32::MAX, errno }, &[]);
@@ -61,7 +63,7 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
                 Err(Fault { op: u32::MAX, errno })
             }
             // SAFETY: the caller's promise: this process is for the plan, but for its home.
-            Ok(()) => unsafe { carry_out(&from, socket, body, numbers, scratch) },
+            Ok(()) => unsafe { carry_out(&from, socket, body, numbers, going, scratch) },
         };
         // Whoever is answered finds nothing of the part any more, but what it did.
         // SAFETY: whatever is above the channel came with this part.
@@ -129,13 +131,14 @@ fn settle(socket: &mut i32, floor: i32, numbers: &mut [i32]) -> beget_sys::Resul
 ///
 /// # Safety
 /// As for [`live`].
-unsafe fn carry_out(
+unsafe fn carry_out<'r>(
     from: &Whereabouts,
     socket: i32,
-    body: Body,
+    body: Body<'_>,
     numbers: &mut [i32],
+    going: &'r mut [u64],
     scratch: &mut [u64],
-) -> Result<Body, Fault> {
+) -> Result<Body<'r>, Fault> {
     let plan = Plan::check_part(body.bytes(), Engine::Fresh).map_err(|_| REFUSED)?;
     if plan.descriptors() != numbers.len() {
         return Err(REFUSED);
@@ -145,7 +148,7 @@ unsafe fn carry_out(
         let _ = unsafe { leave::detach(from) };
     }
     let lack = |errno| Fault { op: u32::MAX, errno };
-    let mut answers = Body::zeroed(plan.answer_bytes()).map_err(lack)?;
+    let mut answers = Body::zeroed_in(going, plan.answer_bytes()).map_err(lack)?;
     // A plan with many strings wants more room than there is beside the stub.
     let more = if plan.scratch() > scratch.len() { plan.scratch() * 8 } else { 0 };
     let mut more = Body::zeroed(more).map_err(lack)?;

@@ -14,7 +14,7 @@ use beget_sys::signal::{self, SignalSet};
 use beget_sys::wait::{self, Change, Usage, option};
 use beget_sys::{Errno, descriptor};
 
-use super::channel::{self, Body, Came};
+use super::channel::{self, Body, Came, ROOM};
 use super::{CHANNEL, Start, role, stack_in, tree};
 use crate::birth::{self, Birth, Room};
 use crate::encoding::{MOST_DESCRIPTORS, Plan};
@@ -40,7 +40,9 @@ const CHILD_STACK: usize = (32 << 10) / 8;
 
 struct Nursery<'a> {
     /// Two bits for each process number: whether it is a birth that is still to be told of, and whether its stops are.
-    children: Body,
+    children: Body<'static>,
+    /// Where a short message lies while it is carried out.
+    room: &'a mut [u64],
     numbers: &'a mut [i32],
     lent: &'a mut [i32],
     stack: &'a mut [u64],
@@ -77,17 +79,18 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     let rooms = workplace.get_mut(..free / 8).and_then(|free| {
         let (numbers, free) = free.split_at_mut_checked(NUMBERS)?;
         let (lent, free) = free.split_at_mut_checked(NUMBERS)?;
+        let (room, free) = free.split_at_mut_checked(ROOM)?;
         let (stack, scratch) = free.split_at_mut_checked(CHILD_STACK)?;
         // SAFETY: any bytes are numbers.
-        Some(unsafe { (numbers.align_to_mut().1, lent.align_to_mut().1, stack, scratch) })
+        Some(unsafe { (numbers.align_to_mut().1, lent.align_to_mut().1, room, stack, scratch) })
     });
     let signals = signal::raw_descriptor(SignalSet::EMPTY.with(SIGCHLD));
-    let (Some((numbers, lent, stack, scratch)), Ok(signals), Ok(children)) =
+    let (Some((numbers, lent, room, stack, scratch)), Ok(signals), Ok(children)) =
         (rooms, signals, Body::zeroed(MOST_PROCESSES / 4))
     else {
         process::exit(125)
     };
-    let mut nursery = Nursery { children, numbers, lent, stack, scratch, signals, waiting: false };
+    let mut nursery = Nursery { children, room, numbers, lent, stack, scratch, signals, waiting: false };
     nursery.serve([creator, guard]);
     nursery.end();
     process::exit(0)
@@ -138,8 +141,13 @@ impl Nursery<'_> {
                 let mut information = [0; 128];
                 let _ = descriptor::read(self.signals, &mut information);
             }
-            if channel.happened & !WRITABLE != 0 && !self.take_batch() {
-                return;
+            if channel.happened & !WRITABLE != 0 {
+                let room = core::mem::take(&mut self.room);
+                let more = self.take_batch(room);
+                self.room = room;
+                if !more {
+                    return;
+                }
             }
         }
     }
@@ -195,9 +203,9 @@ impl Nursery<'_> {
         }
     }
 
-    /// Takes the next message; `false` when there will be none.
-    fn take_batch(&mut self) -> bool {
-        match channel::receive(CHANNEL, self.numbers) {
+    /// Takes the next message, into `room` if it is short; `false` when there will be none.
+    fn take_batch(&mut self, room: &mut [u64]) -> bool {
+        match channel::receive(CHANNEL, self.numbers, room) {
             Came::Message(header, body, count) if header.kind == kind::BATCH => {
                 let [items, flags, ..] = header.words;
                 if items as usize > MOST_ITEMS {
