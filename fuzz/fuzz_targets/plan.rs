@@ -62,7 +62,7 @@ fuzz_target!(|bytes: &[u8]| {
                     within(data, fields, 8);
                     assert!(executable == NO_FILE || (executable as usize) < plan.descriptors());
                 }
-                Op::Enter { registers } => {
+                Op::Enter { registers, .. } => {
                     within(data, registers, 8);
                     assert_eq!(registers.count, 8);
                 }

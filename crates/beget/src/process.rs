@@ -264,6 +264,15 @@ impl Process {
         }
     }
 
+    /// Whether somebody traces it; `None` where `/proc` does not tell.
+    #[must_use]
+    pub fn is_traced(&self) -> Option<bool> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.number)).ok()?;
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+        // Read of its number, which is its own if it has not ended since.
+        (!self.has_ended()).then(|| tracer.trim() != "0")
+    }
+
     /// The signal that stopped it, if it was stopped since last asked.
     ///
     /// # Errors

@@ -17,6 +17,9 @@ use crate::terminal::Terminal;
 use crate::tree::Tree;
 use crate::{FAILED, say};
 
+/// How often a suspended program is looked at.
+const A_LOOK: Duration = Duration::from_millis(50);
+
 /// A message and an exit code.
 type Failure = (String, u8);
 
@@ -55,7 +58,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     // What it holds is closed while the program starts, not after it has ended.
     drop(command);
     let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());
-    let suspended = options.suspend;
+    let suspended = if options.suspend { Suspended::Soon } else { Suspended::No };
     let mut watch =
         Watch { process, nursery, signals, terminal, refused, unheard, suspended, timed_out: false };
     let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));
@@ -89,6 +92,17 @@ impl StreamFlags {
     }
 }
 
+/// A program that is to stop before its first instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suspended {
+    /// It is not, or has gone on.
+    No,
+    /// It has not stopped yet.
+    Soon,
+    /// It waits for a debugger, or for somebody to continue it.
+    Waiting,
+}
+
 /// Everything that can happen while the program runs.
 struct Watch {
     process: Process,
@@ -98,8 +112,7 @@ struct Watch {
     refused: BTreeMap<Refusal, u64>,
     /// The kernel gave no listener, as inside another Beget: what was refused is not known.
     unheard: bool,
-    /// It is to stop before its first instruction, and has not yet.
-    suspended: bool,
+    suspended: Suspended,
     timed_out: bool,
 }
 
@@ -121,8 +134,28 @@ impl Watch {
                 self.timed_out = true;
                 self.process.kill().map_err(own_failure)?;
             }
+            if self.suspended == Suspended::Waiting {
+                self.look_for_a_tracer();
+            }
+            let left = left.filter(|_| !self.timed_out);
+            let left = match self.suspended {
+                Suspended::Waiting => Some(left.unwrap_or(A_LOOK).min(A_LOOK)),
+                _ => left,
+            };
             let time = left.filter(|_| !self.timed_out).and_then(|left| Timespec::try_from(left).ok());
             self.wait_for_something(time.as_ref())?;
+        }
+    }
+
+    /// A debugger that attached has it: it is stopped for the debugger now, and no more for us.
+    fn look_for_a_tracer(&mut self) {
+        match self.process.is_traced() {
+            Some(false) => {}
+            Some(true) => {
+                let _ = self.process.signal(signals::CONT);
+                self.suspended = Suspended::No;
+            }
+            None => self.suspended = Suspended::No,
         }
     }
 
@@ -193,7 +226,8 @@ impl Watch {
     /// The program stopped: we stop too, as a job of the shell's, and go on together. One that stopped for want of the terminal gets
     /// it if we have it.
     fn stop_with(&mut self, signal: i32) {
-        if std::mem::take(&mut self.suspended) {
+        if self.suspended == Suspended::Soon {
+            self.suspended = Suspended::Waiting;
             let number = self.process.id();
             return say(&format!(
                 "suspended: process {number}; gdb -p {number} attaches to it, kill -CONT {number} lets it go on"

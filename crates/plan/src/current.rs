@@ -54,7 +54,7 @@ impl Current {
         match unsafe { interpreter::run(plan, &mut bench) } {
             Outcome::Failed(fault) => Err(fault),
             Outcome::Done => Ok(answer),
-            Outcome::Enter(_) => Err(failed(Errno::EINVAL)),
+            Outcome::Enter(..) => Err(failed(Errno::EINVAL)),
         }
     }
 }

@@ -175,8 +175,9 @@ impl<'a> Plan<'a> {
                 self.words(fields, 8).filter(|fields| fields.len() == size_of::<MemoryMap>()).map(drop)
             }
             Op::Name { name } => self.string(name).map(drop),
-            Op::Enter { registers } => {
-                self.words(registers, 8).filter(|words| words.len() == size_of::<Registers>()).map(drop)
+            Op::Enter { registers, stop } => {
+                self.words(registers, 8).filter(|words| words.len() == size_of::<Registers>())?;
+                (stop <= 1).then_some(())
             }
             Op::Execute { program, arguments, environment, listening } => {
                 slot(program)?;

@@ -29,8 +29,8 @@ pub enum Outcome {
     Failed(Fault),
     /// Every operation of a part is done.
     Done,
-    /// What is left is to leave for the program in memory.
-    Enter(Registers),
+    /// What is left is to leave for the program in memory, and to stop before that if so asked.
+    Enter(Registers, bool),
 }
 
 /// What belongs to whoever runs the interpreter, and is not for a plan's operations to touch.
@@ -83,8 +83,8 @@ pub unsafe fn run(plan: &Plan<'_>, bench: &mut Bench<'_>) -> Outcome {
     let mut answered = 0;
     for index in 0..plan.count() {
         let done = match plan.op(index) {
-            Some(Op::Enter { registers }) => match Registers::read(plan, registers) {
-                Some(registers) => return Outcome::Enter(registers),
+            Some(Op::Enter { registers, stop }) => match Registers::read(plan, registers) {
+                Some(registers) => return Outcome::Enter(registers, stop == 1),
                 None => Err(Errno::EINVAL),
             },
             // SAFETY: the caller's promise, handed on.
@@ -176,10 +176,6 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, bench: &mut Bench<'_>, answered: &mut
         Op::Name { name } => {
             // SAFETY: the check saw that the string ends in NUL.
             unsafe { process::set_name(plan.string(name).ok_or(Errno::EINVAL)?.as_ptr()) }
-        }
-        Op::Stop {} => {
-            const SIGSTOP: i32 = 19;
-            signal::kill(process::process()? as i32, SIGSTOP)
         }
         Op::StopAtExec {} => descriptor::stop_at_exec(),
         Op::Enter { .. } => Err(Errno::EINVAL),

@@ -283,13 +283,12 @@ operations! {
     /// Sets the name that `ps` shows.
     35 Name { /// Where it begins in the data.
         name: u32 } any;
-    /// Stops itself, until somebody continues it.
-    36 Stop {} fresh;
     /// Has the exec that follows stop the process before the first instruction of its program.
     37 StopAtExec {} any;
     /// Leaves for a program that was put into memory, and takes away all that is not the program's. Ends a plan.
     38 Enter { /// [`Registers`](crate::stub::Registers), eight numbers of eight bytes.
-        registers: Span } fresh;
+        registers: Span, /// 1 to stop first, with the channel closed, until somebody continues it.
+        stop: u32 } fresh;
     /// Executes the program in a slot. Ends a plan.
     27 Execute { /// The program.
         program: i32, /// Its arguments: offsets, of four bytes each, of strings.

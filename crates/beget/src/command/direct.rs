@@ -75,12 +75,12 @@ impl Direct {
             let number = slot.number as u32;
             part.writer.push(Op::Close { first: number, last: number }, "closing descriptors");
         }
-        if command.suspended {
-            part.writer.push(Op::Stop {}, "stop");
-        }
         let words: Vec<u8> = loaded.registers.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         let Span { at, count } = part.writer.draft.bytes(&words);
-        part.push(Op::Enter { registers: Span { at, count: count / 8 } }, "start");
+        part.push(
+            Op::Enter { registers: Span { at, count: count / 8 }, stop: command.suspended.into() },
+            "start",
+        );
         Ok(())
     }
 

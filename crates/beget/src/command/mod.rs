@@ -274,7 +274,9 @@ impl Command {
         groups(this, groups: &[u32]) { this.credentials.groups = Some(groups.to_vec()); }
         /// Who puts its program into memory.
         loader(this, loader: Loader) { this.loader = loader; }
-        /// It stops (SIGSTOP) before the first instruction of its program, for a debugger to be attached, until somebody continues it.
+        /// It stops (SIGSTOP) before the first instruction of its program, for a debugger to be attached, until somebody continues it. It
+        /// has SIGCONT blocked then, which changes nothing about being continued; whoever continues it when a tracer is there spares a
+        /// debugger one stop to be told of ([`Process::is_traced`]).
         suspended(this, suspended: bool) { this.suspended = suspended; }
         /// What to take the kernel for: [`Support::with_landlock_at_most`] shows what would hold on an older one.
         support(this, support: Support) { this.support = support; }

@@ -103,7 +103,11 @@ pub(super) fn last(command: &Command, resources: &[limit::Resource], writer: &mu
     for one in resources.iter().filter(|one| one.number == limit::OPEN_FILES) {
         push_limit(writer, *one);
     }
-    writer.push(Op::SignalMask { mask: command.mask.0 }, "signal mask");
+    // A debugger that attaches to a stopped process is told of one stop too many, unless the process is continued meanwhile, and of
+    // that it is told too, unless the signal is blocked.
+    const SIGCONT: i32 = 18;
+    let mask = if command.suspended && !command.in_batch { command.mask.with(SIGCONT) } else { command.mask };
+    writer.push(Op::SignalMask { mask: mask.0 }, "signal mask");
 }
 
 /// Another user and groups, while there is the right to have them.

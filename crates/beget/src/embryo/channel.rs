@@ -72,23 +72,13 @@ impl Channel {
 
     /// Sends a part, with the number that the embryo's end is to have from now on, and waits for what comes of it.
     pub(crate) fn tell(&mut self, floor: u32, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Taken> {
-        self.send(floor, body, descriptors)?;
-        self.hear()
-    }
-
-    /// Sends a part.
-    pub(crate) fn send(&mut self, floor: u32, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
         self.place()?;
         let header = Header { kind: kind::PART, words: [floor, 0, 0, 0], ..Header::default() };
         match self.link.send(header, body, descriptors) {
-            Ok(()) => Ok(()),
-            Err(Errno::EPIPE) => Err(gone()),
-            Err(errno) => Err(failed(errno)),
+            Ok(()) => {}
+            Err(Errno::EPIPE) => return Err(gone()),
+            Err(errno) => return Err(failed(errno)),
         }
-    }
-
-    /// Waits for what comes of the part that was sent.
-    pub(crate) fn hear(&self) -> Result<Taken> {
         match self.link.receive(true).map_err(failed)? {
             None => Ok(Taken::Left),
             Some(answer) if answer.header.kind == kind::ANSWER => match answer.header.words {

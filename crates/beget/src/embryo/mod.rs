@@ -398,7 +398,7 @@ impl Embryo {
         let registers = part.writer.draft.bytes(&words);
         let registers = beget_plan::op::Span { at: registers.at, count: registers.count / 8 };
         part.push(Op::SignalMask { mask: self.mask.0 }, "signal mask");
-        part.push(Op::Enter { registers }, "start");
+        part.push(Op::Enter { registers, stop: 0 }, "start");
         self.finish(&part)
     }
 
@@ -441,36 +441,10 @@ impl Embryo {
         descriptors: &[BorrowedFd<'_>],
         steps: &[Step],
     ) -> Result<Process> {
-        self.channel.send(slots, plan, descriptors)?;
-        if stops(plan) && self.stops_first() {
-            return self.into_process();
-        }
-        match self.channel.hear()? {
+        match self.channel.tell(slots, plan, descriptors)? {
             Taken::Left => self.into_process(),
             Taken::Failed(fault) => Err(tell(fault, steps)),
             Taken::Done(_) => Err(Error::new("embryo", "it did not start", Fault::Beget)),
-        }
-    }
-
-    /// Waits for the stop that its plan says, or for what comes instead of it. It holds the channel still then, and needs it no more.
-    fn stops_first(&self) -> bool {
-        /// Another thread may be told of the stop, and tells nobody.
-        const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-        let Some((_, news)) = &self.birth.child else { return false };
-        let nursery = &self.birth.nursery;
-        loop {
-            if nursery.status(news, false).is_some() || nursery.is_closed() {
-                return false;
-            }
-            if news.has_stopped() {
-                return true;
-            }
-            let told = PollFd::from_borrowed_fd(nursery.news_fd(), PollFlags::IN);
-            let mut watched = [PollFd::new(&self.channel, PollFlags::IN), told];
-            let _ = poll(&mut watched, Some(&MOMENT));
-            if !watched[0].revents().is_empty() {
-                return false;
-            }
         }
     }
 
@@ -478,12 +452,6 @@ impl Embryo {
     pub(crate) fn place(&mut self) -> Result<Place> {
         self.channel.place().cloned()
     }
-}
-
-/// Whether a plan has the embryo stop before it becomes a program.
-fn stops(plan: &[u8]) -> bool {
-    Plan::check_part(plan, Engine::Fresh)
-        .is_ok_and(|plan| (0..plan.count()).any(|index| matches!(plan.op(index), Some(Op::Stop {}))))
 }
 
 /// The pidfd.

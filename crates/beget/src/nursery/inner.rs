@@ -48,11 +48,6 @@ impl News {
         self.lock().ended
     }
 
-    /// Whether there was a stop that nobody asked for yet.
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.lock().stopped.is_some()
-    }
-
     /// The signal of a stop that was not asked for before.
     pub(crate) fn take_stop(&self) -> Option<i32> {
         self.lock().stopped.take()

@@ -168,11 +168,11 @@ unsafe fn carry_out<'r>(
     match unsafe { interpreter::run(&plan, &mut bench) } {
         Outcome::Failed(fault) => Err(fault),
         Outcome::Done => Ok(answers),
-        Outcome::Enter(registers) => {
+        Outcome::Enter(registers, stop) => {
             let op = (plan.count() as u32).saturating_sub(1);
             let gone = || drop((body, answers, more));
             // SAFETY: everything that is not the program's is the home, but for what is dropped before.
-            match unsafe { leave::leave(from, &registers, socket, gone) } {
+            match unsafe { leave::leave(from, &registers, socket, stop, gone) } {
                 Err(errno) => Err(Fault { op, errno }),
             }
         }

@@ -10,7 +10,7 @@
 use core::arch::asm;
 
 use beget_sys::memory::{self, how};
-use beget_sys::{Errno, Result, descriptor, nr};
+use beget_sys::{Errno, Result, descriptor, nr, process, signal};
 
 use super::Start;
 use crate::encoding::Plan;
@@ -62,6 +62,8 @@ impl Registers {
         })
     }
 }
+
+const SIGSTOP: i32 = 19;
 
 /// The most words that a way out takes from the stack, the address that it returns to among them.
 const MOST_WORDS: usize = 32;
@@ -241,6 +243,7 @@ pub(super) unsafe fn leave(
     from: &Whereabouts,
     registers: &Registers,
     floor: i32,
+    stop: bool,
     before: impl FnOnce(),
 ) -> Result<core::convert::Infallible> {
     let page = from.calls.ok_or(Errno::ENOSYS)?;
@@ -276,6 +279,10 @@ pub(super) unsafe fn leave(
     before();
     // SAFETY: what is the stub's, and its channel, is from `floor` on. From here on there is nobody to answer to.
     let _ = unsafe { descriptor::close_range(floor as u32, u32::MAX) };
+    if stop {
+        // To be looked at by a debugger before it begins.
+        let _ = process::process().and_then(|own| signal::kill(own as i32, SIGSTOP));
+    }
     let exit = page.as_ptr() as usize + way.at;
     let block = [registers.rbx, registers.r12, registers.r13, registers.r14, registers.r15];
     let (at, length) = from.home;
