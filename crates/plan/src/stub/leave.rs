@@ -120,13 +120,13 @@ fn understand(code: &[u8], at: usize) -> Option<WayOut> {
             }
             // leave
             [0xc9, rest @ ..] => {
-                way.from_frame(0)?;
+                way.unwind_to_frame(0)?;
                 way.take(RBP)?;
                 rest
             }
             // lea rsp, [rbp + d]
             [0x48, 0x8d, 0x65, d, rest @ ..] => {
-                way.from_frame(i32::from(*d as i8))?;
+                way.unwind_to_frame(i32::from(*d as i8))?;
                 rest
             }
             // add rsp, d
@@ -166,7 +166,7 @@ impl WayOut {
     }
 
     /// The stack pointer is taken from `rbp`, which the stub chooses: once, and not after it was restored.
-    fn from_frame(&mut self, displacement: i32) -> Option<()> {
+    fn unwind_to_frame(&mut self, displacement: i32) -> Option<()> {
         let restored = self.into.get(..self.words)?.contains(&RBP);
         if self.frame.is_some() || restored {
             return None;
