@@ -9,8 +9,7 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use beget_authority::limit;
 use beget_image::{Content, FirstStack, Image, Kind, Placed, brk_start, program_bias};
@@ -20,10 +19,10 @@ use beget_plan::op::mapping;
 use beget_plan::stub::Registers;
 use beget_sys::Errno;
 use beget_sys::process::MemoryMap;
-use rustix::fs::{FileType, OFlags};
 
 use super::channel::Place;
 use super::part::Part;
+use super::program::{Source, wrong};
 use crate::error::{Error, Fault, Result};
 
 /// Entries of the auxiliary vector that the image, and not the machine, decides.
@@ -47,51 +46,6 @@ const PAGE: u64 = 4096;
 const SEGMENT_ENTRY: u64 = 56;
 /// `RLIMIT_STACK`.
 const STACK: u32 = 3;
-
-/// An image and the file that it is in.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) file: OwnedFd,
-    pub(crate) image: Image,
-    /// What it is called in messages.
-    pub(crate) part: String,
-}
-
-impl Source {
-    pub(crate) fn open(file: OwnedFd, part: String) -> Result<Source> {
-        let flags = rustix::fs::fcntl_getfl(&file).map_err(|errno| Error::io(part.as_str(), errno))?;
-        let status = rustix::fs::fstat(&file).map_err(|errno| Error::io(part.as_str(), errno))?;
-        match FileType::from_raw_mode(status.st_mode) {
-            FileType::RegularFile => {}
-            FileType::Directory => return Err(Error::kernel(part, Errno::EISDIR, Fault::NotRunnable)),
-            _ => return Err(Error::new(part, "not a regular file", Fault::NotRunnable)),
-        }
-        // It may be executed and not read, which the kernel could do.
-        if flags.contains(OFlags::PATH) {
-            return Err(Error::kernel(part, Errno::EACCES, Fault::NotRunnable));
-        }
-        let image = Image::read(&file).map_err(|error| wrong(&part, error))?;
-        Ok(Source { file, image, part })
-    }
-
-    /// What is mapped must be there: a file may have been cut short meanwhile.
-    pub(crate) fn is_whole(&self) -> Result<()> {
-        let size =
-            rustix::fs::fstat(&self.file).map_err(|errno| Error::io(self.part.as_str(), errno))?.st_size;
-        if size.unsigned_abs() < self.image.file_bytes_needed() {
-            let words = "the file was cut short while it was mapped";
-            return Err(Error::new(self.part.as_str(), words, Fault::NotRunnable));
-        }
-        Ok(())
-    }
-}
-
-pub(crate) fn wrong(part: &str, error: beget_image::Error) -> Error {
-    match error {
-        beget_image::Error::Unread(error) => Error::io(part, error),
-        malformed => Error::new(part, malformed.to_string(), Fault::NotRunnable),
-    }
-}
 
 /// A program and its loader, with what it is told.
 #[derive(Debug)]
@@ -338,23 +292,6 @@ fn random<const N: usize>() -> Result<[u64; N]> {
         *number = u64::from_ne_bytes(bytes);
     }
     Ok(numbers)
-}
-
-/// The loader that an image wants, opened.
-pub(crate) fn loader_of(program: &Source) -> Result<Option<Source>> {
-    let Some(path) = program.image.interpreter() else { return Ok(None) };
-    let path = PathBuf::from(path);
-    let part = format!("{}: its loader {}", program.part, path.display());
-    // Never waits, whatever is there.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
-        .map_err(|errno| Error::io(part.as_str(), errno).with_fault(Fault::NotRunnable))?;
-    let loader = Source::open(file, part)?;
-    if loader.image.interpreter().is_some() {
-        let words = "a loader cannot want a loader itself";
-        return Err(Error::new(loader.part, words, Fault::NotRunnable));
-    }
-    Ok(Some(loader))
 }
 
 /// Strings for a first stack.

@@ -8,14 +8,14 @@ mod channel;
 mod construct;
 mod load;
 mod part;
+mod program;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use beget_plan::stub::{Registers, role};
 use beget_plan::{Draft, Engine, Fault as Failed, Op, Plan, link};
@@ -25,107 +25,22 @@ use beget_sys::{Errno, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use beget_authority::limit;
-use beget_image::Symbols;
 
 pub(crate) use channel::Place;
 use channel::{Channel, Taken};
 pub use construct::Construct;
 pub use load::{Layout, Placement};
-pub(crate) use load::{Load, Source, loader_of, write as write_load};
+pub(crate) use load::{Load, write as write_load};
 use load::{Loaded, c_strings};
 pub use part::{Answer, Part, Protection};
+pub use program::{Program, Symbol};
+pub(crate) use program::{Source, loader_of};
 
 use crate::end::Ended;
 use crate::error::{Error, Fault, Result};
 use crate::nursery::{Delivery, Inner, News, Nursery, Request, stub};
 use crate::process::{Parent, Process};
 use crate::writer::{Step, tell};
-
-/// A program's image: an ELF executable, opened or in memory.
-///
-/// What is in memory is put into sealed memory first, which nobody can change any more; so the embryo never has a writable view of
-/// what its image says is read-only.
-#[derive(Debug)]
-pub struct Program {
-    source: Source,
-    loader: Option<Source>,
-    path: CString,
-    symbols: OnceLock<[Option<Symbols>; 2]>,
-}
-
-/// A function that an address lies in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Symbol {
-    /// Its name, as the image has it.
-    pub name: String,
-    /// Bytes from its beginning.
-    pub offset: u64,
-}
-
-impl Program {
-    /// Opens the executable at `path`, and its loader. A script is none.
-    ///
-    /// # Errors
-    /// Those of `open`; what is wrong with a file that is no executable image, or with its loader.
-    pub fn open(path: impl AsRef<Path>) -> Result<Program> {
-        let path = path.as_ref();
-        let part = format!("program {}", path.display());
-        let file =
-            File::open(path).map_err(|error| Error::io(part.as_str(), error).with_fault(Fault::NotFound))?;
-        Program::from_parts(file.into(), part, path)
-    }
-
-    /// The executable that is open as `file`.
-    ///
-    /// # Errors
-    /// As for [`open`](Program::open).
-    pub fn from_file(file: impl Into<OwnedFd>) -> Result<Program> {
-        let file = file.into();
-        let path = beget_authority::real_path(&file).unwrap_or_default();
-        let part = format!("program {}", path.display());
-        Program::from_parts(file, part, &path)
-    }
-
-    /// The executable that these bytes are.
-    ///
-    /// # Errors
-    /// As for [`open`](Program::open), and those of making sealed memory.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Program> {
-        let part = "program in memory";
-        // Mapped executable it must be, and where no memory may be executed as a file that is another matter.
-        let file = crate::nursery::sealed("beget-image", bytes, false)
-            .map_err(|errno| Error::kernel(part, errno, Fault::Kernel))?;
-        Program::from_parts(file, part.to_owned(), Path::new("beget-image"))
-    }
-
-    fn from_parts(file: OwnedFd, part: String, path: &Path) -> Result<Program> {
-        let source = Source::open(file, part)?;
-        let loader = loader_of(&source)?;
-        let path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-        Ok(Program { source, loader, path, symbols: OnceLock::new() })
-    }
-
-    /// The function that `address` lies in, in a process where this program was loaded as `layout` tells. `None` for an address of
-    /// neither the program nor its loader, or where their images have no names.
-    #[must_use]
-    pub fn symbol_at(&self, layout: &Layout, address: u64) -> Option<Symbol> {
-        let read = |source: &Source| Symbols::read(&source.file).ok();
-        let tables = self.symbols.get_or_init(|| [read(&self.source), self.loader.as_ref().and_then(read)]);
-        let places = [Some(&layout.program), layout.loader.as_ref()];
-        places.into_iter().zip(tables).find_map(|(place, symbols)| {
-            let place = place.filter(|place| place.span.contains(&address))?;
-            let found = symbols.as_ref()?.at(address.wrapping_sub(place.bias))?;
-            Some(Symbol { name: found.name_lossy().into_owned(), offset: found.offset })
-        })
-    }
-
-    /// Where the function of this name begins in such a process.
-    #[must_use]
-    pub fn address_of(&self, layout: &Layout, name: &str) -> Option<u64> {
-        let symbols = Symbols::read(&self.source.file).ok()?;
-        Some(symbols.named(name.as_bytes())?.address.wrapping_add(layout.program.bias))
-    }
-}
 
 /// A process that has run no client code: it has memory of its own, which is empty, no descriptor but the one over which it is
 /// told what to become, and the limits, signals and session of a fresh child.
