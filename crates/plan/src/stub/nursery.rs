@@ -67,9 +67,13 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     }
     let mut guard = -1;
     if start.role == role::GUARDED {
+        // Opened before there are two: it cannot come to mean another process, whoever is killed when.
+        guard = process::process().and_then(|own| process::open(own as u32)).unwrap_or(-1);
         // SAFETY: this process has one thread and no libc.
         match unsafe { process::fork() } {
-            Ok(None) => guard = watch_guard(),
+            // A fork does not inherit it, and orphans are to come here first.
+            Ok(None) if process::subreaper(true).is_ok() => {}
+            Ok(None) => process::exit(125),
             // SAFETY: numbers of descriptors that the child has now.
             Ok(Some(nursery)) => unsafe { keep_guard(nursery) },
             Err(_) => process::exit(125),
@@ -94,11 +98,6 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     nursery.serve([creator, guard]);
     nursery.end();
     process::exit(0)
-}
-
-/// The guard's descriptor, in the nursery that it keeps. One that has gone already has ended everything, us too.
-fn watch_guard() -> i32 {
-    process::parent().and_then(|number| process::open(number as u32)).unwrap_or(-1)
 }
 
 /// The guard: waits for the nursery's end, then ends what it left behind.
@@ -211,12 +210,13 @@ impl Nursery<'_> {
                 if items as usize > MOST_ITEMS {
                     return false;
                 }
-                let done = match Batch::check(body.bytes(), items, count) {
+                let lot = match Batch::check(body.bytes(), items, count) {
                     Some(batch) => self.give_birth(&batch, items as usize, flags & flag::ATOMIC != 0),
                     None => refuse(items, Errno::EINVAL),
                 };
+                // Before the last answer: whoever has it finds that nothing is held here any more.
                 channel::close(self.numbers.get(..count).unwrap_or_default());
-                done
+                lot.is_some_and(|mut lot| lot.send())
             }
             Came::Message(header, _, 0) if header.kind == kind::END => {
                 let [number, ..] = header.words;
@@ -229,31 +229,28 @@ impl Nursery<'_> {
             Came::TooMuch(Header { kind: kind::BATCH, words: [items, ..], .. }, errno)
                 if items as usize <= MOST_ITEMS =>
             {
-                refuse(items, errno)
+                refuse(items, errno).is_some_and(|mut lot| lot.send())
             }
             _ => false,
         }
     }
 
-    /// Makes each item of a batch, answering as it goes.
-    fn give_birth(&mut self, batch: &Batch<'_>, items: usize, atomic: bool) -> bool {
+    /// Makes each item of a batch, answering as it goes; gives what is to be answered still. `None` when nobody listens.
+    fn give_birth(&mut self, batch: &Batch<'_>, items: usize, atomic: bool) -> Option<Lot> {
         if atomic {
             return self.give_birth_together(batch, items);
         }
         let mut lot = Lot::new();
         for index in 0..items {
-            let Some(item) = batch.birth(index) else { return false };
-            let (born, pidfd) = self.bear(&item);
-            if !lot.add(born, pidfd) {
-                return false;
-            }
+            let (born, pidfd) = self.bear(&batch.birth(index)?);
+            lot.add(born, pidfd).then_some(())?;
         }
-        lot.send()
+        Some(lot)
     }
 
     /// Makes all items of a batch, or none. Each stops before the first instruction of its program, so that none has run when another
     /// cannot be made; they go on when all are there.
-    fn give_birth_together(&mut self, batch: &Batch<'_>, items: usize) -> bool {
+    fn give_birth_together(&mut self, batch: &Batch<'_>, items: usize) -> Option<Lot> {
         let Ok(mut memory) = Body::zeroed(items * size_of::<Together>()) else {
             return refuse(items as u32, Errno::ENOMEM);
         };
@@ -261,7 +258,7 @@ impl Nursery<'_> {
         let together = unsafe { memory.bytes_mut().align_to_mut::<Together>() }.1;
         let mut all = true;
         for (index, place) in together.iter_mut().enumerate() {
-            let Some(item) = batch.birth(index) else { return false };
+            let item = batch.birth(index)?;
             let (born, pidfd) = match all {
                 // One that is not ours could not be held back, nor reaped.
                 true if item.flags & flag::PARENT != 0 => (nothing(Errno::EINVAL), -1),
@@ -291,11 +288,9 @@ impl Nursery<'_> {
                 channel::close(&[place.pidfd]);
                 *place = Together { born: nothing(why), pidfd: -1 };
             }
-            if !lot.add(place.born, place.pidfd) {
-                return false;
-            }
+            lot.add(place.born, place.pidfd).then_some(())?;
         }
-        lot.send()
+        Some(lot)
     }
 
     /// Makes one item; gives its pidfd too, or -1.
@@ -404,15 +399,13 @@ fn tell(number: i32, how: u32, status: i32, usage: &Usage) {
     let _ = send(CHANNEL, &bytes, &[], false);
 }
 
-/// Answers a batch of which nothing can be done.
-fn refuse(items: u32, errno: Errno) -> bool {
+/// What is to be answered still to a batch of which nothing can be done.
+fn refuse(items: u32, errno: Errno) -> Option<Lot> {
     let mut lot = Lot::new();
     for _ in 0..items {
-        if !lot.add(nothing(errno), -1) {
-            return false;
-        }
+        lot.add(nothing(errno), -1).then_some(())?;
     }
-    lot.send()
+    Some(lot)
 }
 
 /// Births that were not answered yet.
