@@ -1,5 +1,7 @@
 //! The memory that waits: of an embryo among a hundred, of a nursery, of its guard. Proportional: a shared page counts in parts.
 
+use std::time::Duration;
+
 use beget::Nursery;
 
 use super::embryos::told;
@@ -20,12 +22,17 @@ fn kibibytes(process: u32, file: &str, name: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("{path}: no {name}"))
 }
 
-/// The nursery that a guard keeps: its one child.
+/// The nursery that a guard keeps: its one child, when that has come to rest.
 fn kept_by(guard: u32) -> Result<u32, String> {
     let path = format!("/proc/{guard}/task/{guard}/children");
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    let number = text.split_ascii_whitespace().next().and_then(|number| number.parse().ok());
-    number.ok_or_else(|| format!("{path}: there is none"))
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(5));
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        if let Some(number) = text.split_ascii_whitespace().next() {
+            return number.parse().map_err(|_| format!("{path}: {text}"));
+        }
+    }
+    Err(format!("{path}: there is none"))
 }
 
 /// Proportional size, private pages, page tables, of each.
