@@ -6,7 +6,7 @@
 use core::marker::PhantomData;
 
 use beget_sys::memory::{self, PAGE, how};
-use beget_sys::message::{self, MOST_DESCRIPTORS};
+use beget_sys::message::{self, MOST_DESCRIPTORS, READABLE, WRITABLE, Watched};
 use beget_sys::{Errno, Result};
 
 use crate::message::{BORN_AT_ONCE, Born, HEADER, Header};
@@ -78,6 +78,34 @@ impl Drop for Body<'_> {
     }
 }
 
+/// One end of a channel, and by what else it is known that the other end is gone: a copy of its process may hold it still.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    pub(super) socket: i32,
+    /// Processes without which nothing goes on, or -1.
+    pub(super) others: [i32; 2],
+}
+
+impl Line {
+    pub(super) fn alone(socket: i32) -> Line {
+        Line { socket, others: [-1; 2] }
+    }
+
+    fn waits_for_others(&self) -> bool {
+        self.others != [-1; 2]
+    }
+
+    /// Waits until something can be done with the socket; `false` when one of the others has ended.
+    fn wait(&self, wanted: u16) -> bool {
+        let [one, other] = self.others;
+        let watch = |fd, wanted| Watched { fd, wanted, happened: 0 };
+        let mut watched = [watch(self.socket, wanted), watch(one, READABLE), watch(other, READABLE)];
+        let _ = message::wait_for(&mut watched);
+        let [_, one, other] = watched;
+        one.happened | other.happened == 0
+    }
+}
+
 /// What came.
 #[derive(Debug)]
 pub(super) enum Came<'r> {
@@ -90,9 +118,9 @@ pub(super) enum Came<'r> {
 }
 
 /// Receives the next message; its descriptors go into `numbers`, and its body into `room` if it is short.
-pub(super) fn receive<'r>(socket: i32, numbers: &mut [i32], room: &'r mut [u64]) -> Came<'r> {
+pub(super) fn receive<'r>(line: Line, numbers: &mut [i32], room: &'r mut [u64]) -> Came<'r> {
     let mut header = [0; HEADER];
-    let Some(mut lot) = take(socket, &mut header, numbers) else { return Came::Closed };
+    let Some(mut lot) = take(line, &mut header, numbers) else { return Came::Closed };
     let Some(header) = Header::decode(&header) else { return Came::Closed };
     let wanted = header.descriptors as usize;
     let (mut count, mut lost) = (lot.0, lot.1);
@@ -100,7 +128,7 @@ pub(super) fn receive<'r>(socket: i32, numbers: &mut [i32], room: &'r mut [u64])
     while expected < wanted {
         let mut word = [0; 4];
         let Some(rest) = numbers.get_mut(count..) else { return Came::Closed };
-        lot = match take(socket, &mut word, rest) {
+        lot = match take(line, &mut word, rest) {
             Some(lot) => lot,
             None => return Came::Closed,
         };
@@ -112,14 +140,15 @@ pub(super) fn receive<'r>(socket: i32, numbers: &mut [i32], room: &'r mut [u64])
         Ok(body) => (body, (lost || count != wanted).then_some(Errno::EMFILE)),
         // The stream goes on behind the body, which is read past.
         Err(errno) => {
-            return if skip(socket, header.length as usize) {
+            close(numbers.get(..count).unwrap_or_default());
+            return if skip(line, header.length as usize) {
                 Came::TooMuch(header, errno)
             } else {
                 Came::Closed
             };
         }
     };
-    if header.length != 0 && take(socket, body.bytes_mut(), &mut []).is_none() {
+    if header.length != 0 && take(line, body.bytes_mut(), &mut []).is_none() {
         return Came::Closed;
     }
     match why {
@@ -140,16 +169,18 @@ pub(super) fn close(numbers: &[i32]) {
 }
 
 /// Fills `bytes`; gives how many descriptors came with them, and whether some were lost. `None` when the other end is closed.
-fn take(socket: i32, bytes: &mut [u8], numbers: &mut [i32]) -> Option<(usize, bool)> {
+fn take(line: Line, bytes: &mut [u8], numbers: &mut [i32]) -> Option<(usize, bool)> {
     let (mut done, mut count, mut lost) = (0, 0, false);
     while done < bytes.len() {
-        match message::receive(socket, bytes.get_mut(done..)?, numbers.get_mut(count..)?, true) {
+        let wait = !line.waits_for_others();
+        match message::receive(line.socket, bytes.get_mut(done..)?, numbers.get_mut(count..)?, wait) {
             Ok(came) if came.bytes == 0 => return None,
             Ok(came) => {
                 done = done.checked_add(came.bytes)?;
                 count = count.checked_add(came.descriptors)?;
                 lost |= came.truncated;
             }
+            Err(Errno::EAGAIN) if line.wait(READABLE) => {}
             Err(Errno::EINTR) => {}
             Err(_) => return None,
         }
@@ -157,12 +188,12 @@ fn take(socket: i32, bytes: &mut [u8], numbers: &mut [i32]) -> Option<(usize, bo
     Some((count, lost))
 }
 
-fn skip(socket: i32, mut length: usize) -> bool {
+fn skip(line: Line, mut length: usize) -> bool {
     let mut chunk = [0; 1024];
     while length > 0 {
         let part = chunk.get_mut(..length.min(1024)).unwrap_or_default();
         let taken = part.len();
-        if take(socket, part, &mut []).is_none() {
+        if take(line, part, &mut []).is_none() {
             return false;
         }
         length = length.saturating_sub(taken);
@@ -172,32 +203,31 @@ fn skip(socket: i32, mut length: usize) -> bool {
 
 /// Sends a message whose descriptors fit the header, and whose body is in two parts; waits for room. `false` when the other end is
 /// gone.
-pub(super) fn answer(socket: i32, header: &Header, body: [&[u8]; 2], descriptors: &[i32]) -> bool {
+pub(super) fn answer(line: Line, header: &Header, body: [&[u8]; 2], descriptors: &[i32]) -> bool {
     let header = header.encode();
     let [first, second] = body;
     let parts = [&header, first, second];
     let mut piece = [0; HEADER + SHORT];
     let length = HEADER.saturating_add(first.len()).saturating_add(second.len());
     let Some(piece) = piece.get_mut(..length) else {
-        return write(socket, &header, descriptors)
-            && write(socket, first, &[])
-            && write(socket, second, &[]);
+        return write(line, &header, descriptors) && write(line, first, &[]) && write(line, second, &[]);
     };
     // In one piece: whoever waits for it is woken once.
     for (place, byte) in piece.iter_mut().zip(parts.into_iter().flatten()) {
         *place = *byte;
     }
-    write(socket, piece, descriptors)
+    write(line, piece, descriptors)
 }
 
 /// Sends bytes; waits for room. `false` when the other end is gone.
-fn write(socket: i32, mut bytes: &[u8], mut descriptors: &[i32]) -> bool {
+fn write(line: Line, mut bytes: &[u8], mut descriptors: &[i32]) -> bool {
     while !bytes.is_empty() {
-        match message::send(socket, bytes, descriptors, true) {
+        match message::send(line.socket, bytes, descriptors, !line.waits_for_others()) {
             Ok(sent) => {
                 descriptors = &[];
                 bytes = bytes.get(sent..).unwrap_or_default();
             }
+            Err(Errno::EAGAIN) if line.wait(WRITABLE) => {}
             Err(Errno::EINTR) => {}
             Err(_) => return false,
         }

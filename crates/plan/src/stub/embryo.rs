@@ -12,7 +12,7 @@ use crate::encoding::{MOST_DESCRIPTORS, Plan};
 use crate::interpreter::{self, Bench, Fault, Home, Outcome};
 use crate::message::{Header, Hello, kind};
 use crate::op::{Engine, Op, mapping};
-use channel::{Body, Came, ROOM};
+use channel::{Body, Came, Line, ROOM};
 
 /// Numbers of received descriptors, at the beginning of the workplace.
 const NUMBERS: usize = MOST_DESCRIPTORS / 2;
@@ -45,7 +45,7 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
         process::exit(0);
     }
     loop {
-        let (header, body, count) = match channel::receive(socket, numbers, coming) {
+        let (header, body, count) = match channel::receive(Line::alone(socket), numbers, coming) {
             Came::Message(header, body, count) if header.kind == kind::PART => (header, body, count),
             Came::TooMuch(_, errno) => {
                 answer(socket, Fault { op: u32::MAX, errno }, &[]);
@@ -101,7 +101,7 @@ fn say_hello(start: &Start, from: &Whereabouts, socket: i32) -> bool {
     let vector = unsafe { core::slice::from_raw_parts(vector.as_ptr().cast::<u8>(), size_of_val(vector)) };
     let length = (Hello::SIZE + vector.len()) as u32;
     let header = Header { kind: kind::HELLO, length, ..Header::default() };
-    channel::answer(socket, &header, [&hello.encode(), vector], &[])
+    channel::answer(Line::alone(socket), &header, [&hello.encode(), vector], &[])
 }
 
 /// Moves the channel to `floor` and what was received above it, so that every number below is the plan's.
@@ -190,5 +190,5 @@ fn answer(socket: i32, fault: Fault, body: &[u8]) {
     let words = [fault.op, fault.errno.0 as u32, 0, 0];
     let header = Header { kind: kind::ANSWER, length: body.len() as u32, words, ..Header::default() };
     // A creator that left is found out by the next receive.
-    let _ = channel::answer(socket, &header, [body, &[]], &[]);
+    let _ = channel::answer(Line::alone(socket), &header, [body, &[]], &[]);
 }

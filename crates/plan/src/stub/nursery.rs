@@ -14,7 +14,7 @@ use beget_sys::signal::{self, SignalSet};
 use beget_sys::wait::{self, Change, Usage, option};
 use beget_sys::{Errno, descriptor};
 
-use super::channel::{self, Body, Came, ROOM};
+use super::channel::{self, Body, Came, Line, ROOM};
 use super::{CHANNEL, Start, role, stack_in, tree};
 use crate::birth::{self, Birth, Room};
 use crate::encoding::{MOST_DESCRIPTORS, Plan};
@@ -39,6 +39,7 @@ const NUMBERS: usize = MOST_DESCRIPTORS / 2;
 const CHILD_STACK: usize = (32 << 10) / 8;
 
 struct Nursery<'a> {
+    line: Line,
     /// Two bits for each process number: whether it is a birth that is still to be told of, and whether its stops are.
     children: Body<'static>,
     /// Where a short message lies while it is carried out.
@@ -94,8 +95,10 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     else {
         process::exit(125)
     };
-    let mut nursery = Nursery { children, room, numbers, lent, stack, scratch, signals, waiting: false };
-    nursery.serve([creator, guard]);
+    let line = Line { socket: CHANNEL, others: [creator, guard] };
+    let mut nursery =
+        Nursery { line, children, room, numbers, lent, stack, scratch, signals, waiting: false };
+    nursery.serve();
     nursery.end();
     process::exit(0)
 }
@@ -115,11 +118,11 @@ unsafe fn keep_guard(nursery: u32) -> ! {
 }
 
 impl Nursery<'_> {
-    /// Serves until the channel is closed, or one of `others` ends.
-    fn serve(&mut self, others: [i32; 2]) {
+    /// Serves until the channel is closed, or the creator or the guard has ended.
+    fn serve(&mut self) {
         loop {
             self.tell_changes();
-            let [creator, guard] = others;
+            let [creator, guard] = self.line.others;
             let room = if self.waiting { WRITABLE } else { 0 };
             let watch = |fd, wanted| Watched { fd, wanted, happened: 0 };
             let mut watched = [
@@ -204,7 +207,7 @@ impl Nursery<'_> {
 
     /// Takes the next message, into `room` if it is short; `false` when there will be none.
     fn take_batch(&mut self, room: &mut [u64]) -> bool {
-        match channel::receive(CHANNEL, self.numbers, room) {
+        match channel::receive(self.line, self.numbers, room) {
             Came::Message(header, body, count) if header.kind == kind::BATCH => {
                 let [items, flags, ..] = header.words;
                 if items as usize > MOST_ITEMS {
@@ -212,7 +215,7 @@ impl Nursery<'_> {
                 }
                 let lot = match Batch::check(body.bytes(), items, count) {
                     Some(batch) => self.give_birth(&batch, items as usize, flags & flag::ATOMIC != 0),
-                    None => refuse(items, Errno::EINVAL),
+                    None => refuse(self.line, items, Errno::EINVAL),
                 };
                 // Before the last answer: whoever has it finds that nothing is held here any more.
                 channel::close(self.numbers.get(..count).unwrap_or_default());
@@ -229,7 +232,7 @@ impl Nursery<'_> {
             Came::TooMuch(Header { kind: kind::BATCH, words: [items, ..], .. }, errno)
                 if items as usize <= MOST_ITEMS =>
             {
-                refuse(items, errno).is_some_and(|mut lot| lot.send())
+                refuse(self.line, items, errno).is_some_and(|mut lot| lot.send())
             }
             _ => false,
         }
@@ -240,7 +243,7 @@ impl Nursery<'_> {
         if atomic {
             return self.give_birth_together(batch, items);
         }
-        let mut lot = Lot::new();
+        let mut lot = Lot::new(self.line);
         for index in 0..items {
             let (born, pidfd) = self.bear(&batch.birth(index)?);
             lot.add(born, pidfd).then_some(())?;
@@ -252,7 +255,7 @@ impl Nursery<'_> {
     /// cannot be made; they go on when all are there.
     fn give_birth_together(&mut self, batch: &Batch<'_>, items: usize) -> Option<Lot> {
         let Ok(mut memory) = Body::zeroed(items * size_of::<Together>()) else {
-            return refuse(items as u32, Errno::ENOMEM);
+            return refuse(self.line, items as u32, Errno::ENOMEM);
         };
         // SAFETY: zeroes are such records, and a mapping is aligned.
         let together = unsafe { memory.bytes_mut().align_to_mut::<Together>() }.1;
@@ -275,7 +278,7 @@ impl Nursery<'_> {
                 all = false;
             }
         }
-        let mut lot = Lot::new();
+        let mut lot = Lot::new(self.line);
         for place in together {
             let number = place.born.number as i32;
             if all {
@@ -400,8 +403,8 @@ fn tell(number: i32, how: u32, status: i32, usage: &Usage) {
 }
 
 /// What is to be answered still to a batch of which nothing can be done.
-fn refuse(items: u32, errno: Errno) -> Option<Lot> {
-    let mut lot = Lot::new();
+fn refuse(line: Line, items: u32, errno: Errno) -> Option<Lot> {
+    let mut lot = Lot::new(line);
     for _ in 0..items {
         lot.add(nothing(errno), -1).then_some(())?;
     }
@@ -410,6 +413,7 @@ fn refuse(items: u32, errno: Errno) -> Option<Lot> {
 
 /// Births that were not answered yet.
 struct Lot {
+    line: Line,
     births: [u8; BORN_AT_ONCE * Born::SIZE],
     pidfds: [i32; BORN_AT_ONCE],
     count: usize,
@@ -417,8 +421,8 @@ struct Lot {
 }
 
 impl Lot {
-    fn new() -> Lot {
-        Lot { births: [0; BORN_AT_ONCE * Born::SIZE], pidfds: [-1; BORN_AT_ONCE], count: 0, held: 0 }
+    fn new(line: Line) -> Lot {
+        Lot { line, births: [0; BORN_AT_ONCE * Born::SIZE], pidfds: [-1; BORN_AT_ONCE], count: 0, held: 0 }
     }
 
     /// Adds a birth, and answers when there is no room for another.
@@ -447,7 +451,7 @@ impl Lot {
             descriptors: pidfds.len() as u32,
             words: [self.count as u32, 0, 0, 0],
         };
-        let sent = channel::answer(CHANNEL, &header, [body, &[]], pidfds);
+        let sent = channel::answer(self.line, &header, [body, &[]], pidfds);
         channel::close(pidfds);
         (self.count, self.held) = (0, 0);
         sent
