@@ -80,6 +80,25 @@ pub(crate) fn sleep() -> i32 {
     98
 }
 
+/// Leaves as the most stubborn programs do: its grandchild has lost its parent, has a session of its own, and so has the child of
+/// that. Each that stays writes one byte.
+pub(crate) fn family() -> i32 {
+    // SAFETY: this process has one thread, and its children do nothing but this.
+    unsafe {
+        if libc::fork() == 0 {
+            libc::setsid();
+            if libc::fork() != 0 {
+                libc::_exit(0);
+            }
+            if libc::fork() == 0 {
+                libc::setsid();
+            }
+        }
+    }
+    let written = output(b"x");
+    if written.is_ok() { sleep() } else { 97 }
+}
+
 pub(crate) fn spin() -> i32 {
     let start = Instant::now();
     while start.elapsed() < LONGEST {

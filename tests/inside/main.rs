@@ -12,6 +12,7 @@
 //! probe say TEXT                  writes a line
 //! probe exit N | signal N         ends so
 //! probe sleep | spin              stays until it is ended, idle or busy; two minutes at most
+//! probe family                    three processes in sessions of their own, two of them orphans; each writes a byte and stays
 //! probe hold MIB                  uses so much memory, and ends well
 //! probe touch PATH                makes a file
 //! probe try OP PATH...            one line each, `OP PATH RESULT`; see `commands.rs` for the operations
@@ -64,6 +65,7 @@ extern "C" fn main(
         b"signal" => commands::signal(commands::number(rest.first())),
         b"sleep" => commands::sleep(),
         b"spin" => commands::spin(),
+        b"family" => commands::family(),
         b"hold" => commands::hold(commands::number(rest.first())),
         b"touch" => commands::touch(rest),
         b"try" => commands::attempt(rest),
