@@ -35,7 +35,7 @@ fn loaders_that_are_none() {
         assert!(error.starts_with(&format!("program {program}: its loader {loader}: ")), "{error}");
     }
     // Nor does it wait for whatever is there instead of a program.
-    for path in ["/dev/zero", "/", "/no/such/program", "/dev/tty"] {
+    for path in ["/dev/zero", "/", "/no/such/program", "/dev/tty", &fifo] {
         let error = Program::open(path).expect_err("it is no program").to_string();
         assert!(error.starts_with(&format!("program {path}: ")), "{error}");
     }

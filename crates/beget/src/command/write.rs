@@ -11,7 +11,7 @@ use beget_plan::encoding::LONGEST;
 use beget_sys::{Errno, process};
 
 use super::slots::{Slots, Source};
-use super::{Command, Credentials, Group};
+use super::{Command, Credentials, Group, Loader};
 use crate::error::{Error, Fault, Result};
 use crate::program::Program;
 use crate::writer::Writer;
@@ -124,6 +124,10 @@ pub(super) fn credentials(command: &Command, writer: &mut Writer) {
     }
     if let Some(user) = *user {
         writer.push_asked(Op::SetUser { user }, format!("user {user}"), Fault::Caller);
+    }
+    if command.loader == Loader::Direct {
+        // An exec would make it the new user's to look into.
+        writer.push(Op::Dumpable { value: 1 }, "dumpable");
     }
 }
 

@@ -118,10 +118,6 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
 
     let built = stack(load, place, &program, loader.as_ref().map(|(bias, _)| *bias), shift)?;
     let own_stack = place.stack_top - PAGE;
-    if image.executable_stack() == Some(true) {
-        let how = mapping::READ | mapping::WRITE | mapping::EXECUTE | mapping::DOWN;
-        part.push(Op::Protect { at: own_stack, length: PAGE, how }, "executable stack");
-    }
     // What the kernel told the stub is on the last page; what the program is told takes its place.
     let cleared = vec![0; (built.at.saturating_sub(own_stack)) as usize];
     part.write(own_stack, &cleared);
@@ -136,6 +132,11 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
     let words = format!("{}: memory map", load.program.part);
     part.writer.push_asked(Op::MemoryMap { fields, executable }, words, Fault::NotRunnable);
     part.set_name(load.comm);
+    // Last of all, for a load that fails does not take it back.
+    if image.executable_stack() == Some(true) {
+        let how = mapping::READ | mapping::WRITE | mapping::EXECUTE | mapping::DOWN;
+        part.push(Op::Protect { at: own_stack, length: PAGE, how }, "executable stack");
+    }
     let instruction = loader.as_ref().map_or(program.entry, |(_, loader)| loader.entry);
     let place = |bias, placed: Placed| Placement { bias, span: placed.span };
     Ok(Loaded {

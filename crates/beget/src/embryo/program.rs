@@ -4,7 +4,6 @@
 //! its creator included, can change it any more.
 
 use std::ffi::CString;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use std::sync::OnceLock;
 
 use beget_image::{Image, Symbols};
 use beget_sys::Errno;
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::load::Layout;
 use crate::error::{Error, Fault, Result};
@@ -39,16 +38,18 @@ pub struct Symbol {
 }
 
 impl Program {
-    /// Opens the executable at `path`, and its loader. A script is none.
+    /// Opens the executable at `path`, and its loader. A script is none. Whoever may read the file may load it, executable or not.
     ///
     /// # Errors
     /// Those of `open`; what is wrong with a file that is no executable image, or with its loader.
     pub fn open(path: impl AsRef<Path>) -> Result<Program> {
         let path = path.as_ref();
         let part = format!("program {}", path.display());
-        let file =
-            File::open(path).map_err(|error| Error::io(part.as_str(), error).with_fault(Fault::NotFound))?;
-        Program::from_parts(file.into(), part, path)
+        // A pipe with a name would make us wait for a writer, whoever put it there.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| Error::io(part.as_str(), errno).with_fault(Fault::NotFound))?;
+        Program::from_parts(file, part, path)
     }
 
     /// The executable that is open as `file`.

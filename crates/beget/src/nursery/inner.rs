@@ -172,8 +172,11 @@ impl Inner {
             {
                 let mut channel = self.lock();
                 self.sort(&mut channel, false);
-                if news.ended().is_some() || channel.closed || !has_ended {
+                if news.ended().is_some() || !has_ended {
                     return news.ended();
+                }
+                if channel.closed {
+                    break;
                 }
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -184,6 +187,10 @@ impl Inner {
                 return news.ended();
             }
         }
+        // It was killed, and its guard is reaping what it left: the kernel has a note of a status only then, and the guard ends after.
+        let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let _ = poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], Some(&patience));
+        None
     }
 
     /// Waits, but not for ever, until a child that was killed is reaped.
