@@ -97,3 +97,99 @@ unsafe impl GlobalAlloc for Heap {
         new
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).expect("a layout")
+    }
+
+    /// Fills what it was given with a byte of its own, and looks at the end whether all are as they were filled.
+    fn use_it(heap: &Heap, seed: u64) {
+        let mut state = seed;
+        let mut random = move |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % bound
+        };
+        let mut held: Vec<(*mut u8, Layout, u8)> = Vec::new();
+        let is_whole = |at: *mut u8, size: usize, byte: u8| {
+            // SAFETY: given out for as many bytes, and filled.
+            unsafe { std::slice::from_raw_parts(at, size) }.iter().all(|one| *one == byte)
+        };
+        for round in 0..2000 {
+            let byte = round as u8;
+            // SAFETY: what is given back or changed was given out with that layout; what is filled is as long.
+            unsafe {
+                match random(4) {
+                    0 | 1 => {
+                        let layout = layout(1 + random(600), 1 << random(8));
+                        let at = heap.alloc(layout);
+                        assert!(!at.is_null() && (at as usize).is_multiple_of(layout.align()));
+                        at.write_bytes(byte, layout.size());
+                        held.push((at, layout, byte));
+                    }
+                    2 if !held.is_empty() => {
+                        let (at, layout, byte) = held.swap_remove(random(held.len()));
+                        assert!(is_whole(at, layout.size(), byte));
+                        heap.dealloc(at, layout);
+                    }
+                    _ if !held.is_empty() => {
+                        let index = random(held.len());
+                        let (at, old, byte) = held[index];
+                        let size = 1 + random(900);
+                        let at = heap.realloc(at, old, size);
+                        assert!(!at.is_null() && is_whole(at, size.min(old.size()), byte));
+                        at.write_bytes(byte, size);
+                        held[index] = (at, layout(size, old.align()), byte);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (at, layout, byte) in held {
+            assert!(is_whole(at, layout.size(), byte), "nobody else wrote there");
+            // SAFETY: given out with that layout.
+            unsafe { heap.dealloc(at, layout) };
+        }
+    }
+
+    #[test]
+    fn what_it_gives_is_whoever_asked_for_it_s_alone() {
+        for seed in 0..20 {
+            let heap = std::boxed::Box::new(Heap::new());
+            use_it(&heap, seed);
+        }
+        let heap = Heap::new();
+        std::thread::scope(|scope| {
+            let heap = &heap;
+            for seed in 0..4 {
+                scope.spawn(move || use_it(heap, seed));
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_given_last_is_taken_back() {
+        let heap = std::boxed::Box::new(Heap::new());
+        // SAFETY: each is given back once, with its layout, and not used afterwards.
+        unsafe {
+            let first = heap.alloc(layout(100, 8));
+            let second = heap.alloc(layout(100, 8));
+            assert_eq!(
+                heap.realloc(second, layout(100, 8), 300),
+                second,
+                "it is the last, and grows where it is"
+            );
+            heap.dealloc(second, layout(300, 8));
+            assert_eq!(heap.alloc(layout(10, 8)), second);
+            let large = heap.alloc(layout(SIZE, 8));
+            assert!(heap.place(large) >= SIZE, "what does not fit is the system's");
+            heap.dealloc(large, layout(SIZE, 8));
+            heap.dealloc(first, layout(100, 8));
+        }
+    }
+}
