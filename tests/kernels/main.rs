@@ -270,6 +270,10 @@ fn without_executable_memory_there_are_nurseries() {
             });
         }
         let output = beget_tests::finish(&mut command);
-        assert_eq!((text(&output.stdout).as_str(), text(&output.stderr).as_str()), ("42\n", ""), "errno {errno}");
+        assert_eq!(
+            (text(&output.stdout).as_str(), text(&output.stderr).as_str()),
+            ("42\n", ""),
+            "errno {errno}"
+        );
     }
 }

@@ -77,7 +77,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     (
         flags,
         (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
-        proptest::option::of(3u32..50),
+        proptest::option::of(proptest::option::of(3u32..50)),
         0u32..9,
     )
         .prop_map(
