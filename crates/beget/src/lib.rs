@@ -67,7 +67,7 @@ mod writer;
 pub use beget_authority::limit::Resource;
 pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Support};
 pub use beget_plan::Current;
-pub use beget_plan::stub::Registers;
+pub use beget_plan::Registers;
 pub use beget_sys::process::Bounds;
 pub use beget_sys::signal::SignalSet;
 pub use command::{Batch, Command, DEFAULT_PATH, Loader};

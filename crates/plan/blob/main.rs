@@ -6,7 +6,8 @@
 #![no_std]
 #![no_main]
 
-use beget_plan::interpreter::{self, Bench, Home, Outcome};
+use beget_plan::interpreter::{self, Bench, Outcome};
+use beget_plan::memory::Home;
 use beget_plan::{Engine, Plan};
 
 mod support;

@@ -8,7 +8,8 @@ use beget_sys::Errno;
 use beget_sys::process::{self, Born, Cradle};
 
 use crate::encoding::Plan;
-use crate::interpreter::{self, Bench, Fault, Home, Outcome};
+use crate::interpreter::{self, Bench, Fault, Outcome};
+use crate::memory::Home;
 
 /// What a child works in, beside the plan.
 #[derive(Debug)]

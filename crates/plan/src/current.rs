@@ -9,7 +9,8 @@ use std::vec::Vec;
 use beget_sys::{Errno, descriptor};
 
 use crate::encoding::Plan;
-use crate::interpreter::{self, Bench, Fault, Home, Outcome};
+use crate::interpreter::{self, Bench, Fault, Outcome};
+use crate::memory::Home;
 
 /// The right to do operations to the calling process.
 #[derive(Debug)]

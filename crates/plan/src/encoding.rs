@@ -14,8 +14,7 @@ use core::fmt;
 use beget_sys::process::MemoryMap;
 use beget_sys::seccomp;
 
-use crate::op::{Engine, Op, Span, mapping};
-use crate::stub::Registers;
+use crate::op::{Engine, Op, Registers, Span, mapping};
 
 /// The first word of a plan.
 pub const MAGIC: u32 = u32::from_ne_bytes(*b"BEGT");

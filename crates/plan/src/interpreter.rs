@@ -9,9 +9,8 @@ use beget_sys::seccomp::code::OWN_NUMBER;
 use beget_sys::{Errno, Result, descriptor, landlock, message, process, seccomp, signal};
 
 use crate::encoding::{LISTEN_WORDS, Plan};
-use crate::memory;
-use crate::op::{Op, Span, mapping};
-use crate::stub::Registers;
+use crate::memory::{self, Home};
+use crate::op::{Op, Registers, Span, mapping};
 
 /// Which operation failed, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,32 +30,6 @@ pub enum Outcome {
     Done,
     /// What is left is to leave for the program in memory, and to stop before that if so asked.
     Enter(Registers, bool),
-}
-
-/// What belongs to whoever runs the interpreter, and is not for a plan's operations to touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Home {
-    /// The first descriptor that is the runner's.
-    pub floor: i32,
-    /// The addresses where the runner lies.
-    pub memory: [Range; 5],
-}
-
-/// Addresses from the first to the one before the second.
-pub type Range = (usize, usize);
-
-impl Home {
-    /// Nothing is kept: for a newborn that runs a whole plan and becomes its program.
-    pub const NONE: Home = Home { floor: i32::MAX, memory: [(0, 0); 5] };
-
-    pub(crate) fn keeps(&self, at: u64, length: u64) -> bool {
-        let (from, to) = (at as usize, (at as usize).saturating_add(length as usize));
-        self.memory.iter().any(|(first, end)| from < *end && *first < to)
-    }
-
-    fn slot(&self, slot: i32) -> Result<i32> {
-        if slot < self.floor { Ok(slot) } else { Err(Errno::EBADF) }
-    }
 }
 
 /// All that a run works with.
@@ -83,7 +56,7 @@ pub unsafe fn run(plan: &Plan<'_>, bench: &mut Bench<'_>) -> Outcome {
     let mut answered = 0;
     for index in 0..plan.count() {
         let done = match plan.op(index) {
-            Some(Op::Enter { registers, stop }) => match Registers::read(plan, registers) {
+            Some(Op::Enter { registers, stop }) => match read_registers(plan, registers) {
                 Some(registers) => return Outcome::Enter(registers, stop == 1),
                 None => Err(Errno::EINVAL),
             },
@@ -185,6 +158,21 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, bench: &mut Bench<'_>, answered: &mut
             execute(plan, program, arguments, environment, listening == 1, rest)
         }
     }
+}
+
+fn read_registers(plan: &Plan<'_>, span: Span) -> Option<Registers> {
+    let mut words = plan.words(span, 8)?.chunks_exact(8);
+    let mut next = || Some(u64::from_ne_bytes(words.next()?.try_into().ok()?));
+    Some(Registers {
+        instruction: next()?,
+        stack: next()?,
+        rbx: next()?,
+        rbp: next()?,
+        r12: next()?,
+        r13: next()?,
+        r14: next()?,
+        r15: next()?,
+    })
 }
 
 fn source_or_none(descriptors: &[i32], source: u32) -> Result<i32> {

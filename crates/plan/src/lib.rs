@@ -32,7 +32,7 @@ pub mod engine;
 pub mod interpreter;
 #[cfg(not(beget_freestanding))]
 pub mod link;
-mod memory;
+pub mod memory;
 pub mod message;
 pub mod op;
 pub mod stub;
@@ -43,4 +43,4 @@ pub use current::Current;
 pub use draft::Draft;
 pub use encoding::{Malformed, Plan};
 pub use interpreter::{Fault, Outcome};
-pub use op::{Engine, Op};
+pub use op::{Engine, Op, Registers};

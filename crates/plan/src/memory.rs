@@ -7,8 +7,33 @@ use beget_sys::memory::{self, how};
 use beget_sys::process::{self, MemoryMap};
 use beget_sys::{Errno, Result, signal};
 
-use crate::interpreter::Home;
 use crate::op::mapping;
+
+/// What belongs to whoever runs the interpreter, and is not for a plan's operations to touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The first descriptor that is the runner's.
+    pub floor: i32,
+    /// The addresses where the runner lies.
+    pub memory: [Range; 5],
+}
+
+/// Addresses from the first to the one before the second.
+pub type Range = (usize, usize);
+
+impl Home {
+    /// Nothing is kept: for a newborn that runs a whole plan and becomes its program.
+    pub const NONE: Home = Home { floor: i32::MAX, memory: [(0, 0); 5] };
+
+    pub(crate) fn keeps(&self, at: u64, length: u64) -> bool {
+        let (from, to) = (at as usize, (at as usize).saturating_add(length as usize));
+        self.memory.iter().any(|(first, end)| from < *end && *first < to)
+    }
+
+    pub(crate) fn slot(&self, slot: i32) -> Result<i32> {
+        if slot < self.floor { Ok(slot) } else { Err(Errno::EBADF) }
+    }
+}
 
 const _: () = {
     // The bits of an operation are the kernel's own, so that they need no translation.

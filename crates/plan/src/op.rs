@@ -111,6 +111,38 @@ impl Field for Span {
     }
 }
 
+/// What a program that is entered finds in the registers. The others are zero, or what the call that takes the stub away leaves in
+/// them (`rax`, `rcx`, `rdx`, `rsi`, `rdi`, `r8` to `r11`): the processor's own call convention promises nobody more of a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// Where it begins.
+    pub instruction: u64,
+    /// The stack pointer.
+    pub stack: u64,
+    /// `rbx`.
+    pub rbx: u64,
+    /// `rbp`.
+    pub rbp: u64,
+    /// `r12`.
+    pub r12: u64,
+    /// `r13`.
+    pub r13: u64,
+    /// `r14`.
+    pub r14: u64,
+    /// `r15`.
+    pub r15: u64,
+}
+
+impl Registers {
+    /// As a plan holds them.
+    #[must_use]
+    pub fn words(&self) -> [u64; 8] {
+        let Registers { instruction, stack, rbx, rbp, r12, r13, r14, r15 } = *self;
+        [instruction, stack, rbx, rbp, r12, r13, r14, r15]
+    }
+}
+
 macro_rules! operations {
     ($($(#[$doc:meta])* $code:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* } $engines:ident;)*) => {
         /// One operation. The number is its code in an encoded plan.
@@ -286,7 +318,7 @@ operations! {
     /// Has the exec that follows stop the process before the first instruction of its program.
     37 StopAtExec {} any;
     /// Leaves for a program that was put into memory, and takes away all that is not the program's. Ends a plan.
-    38 Enter { /// [`Registers`](crate::stub::Registers), eight numbers of eight bytes.
+    38 Enter { /// [`Registers`], eight numbers of eight bytes.
         registers: Span, /// 1 to stop first, with the channel closed, until somebody continues it.
         stop: u32 } fresh;
     /// Executes the program in a slot. Ends a plan.

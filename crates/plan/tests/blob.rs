@@ -3,7 +3,8 @@
 mod support;
 
 use beget_plan::blob::{CODE, Entry, REFUSED};
-use beget_plan::interpreter::{self, Bench, Home, Outcome};
+use beget_plan::interpreter::{self, Bench, Outcome};
+use beget_plan::memory::Home;
 use beget_plan::{Draft, Engine, Op, Plan};
 
 /// Maps the blob, readable and executable, wherever `hint` says.

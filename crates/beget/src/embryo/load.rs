@@ -14,9 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use beget_authority::limit;
 use beget_image::{Content, FirstStack, Image, Kind, Placed, brk_start, program_bias};
 use beget_plan::Op;
+use beget_plan::Registers;
 use beget_plan::message::LONGEST_BODY;
 use beget_plan::op::mapping;
-use beget_plan::stub::Registers;
 use beget_sys::Errno;
 use beget_sys::process::MemoryMap;
 

@@ -17,7 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use beget_plan::stub::{Registers, role};
+use beget_plan::Registers;
+use beget_plan::stub::role;
 use beget_plan::{Draft, Engine, Fault as Failed, Op, Plan, link};
 use beget_sys::process::Child;
 use beget_sys::signal::SignalSet;

@@ -13,55 +13,7 @@ use beget_sys::memory::{self, how};
 use beget_sys::{Errno, Result, descriptor, nr, process, signal};
 
 use super::Start;
-use crate::encoding::Plan;
-use crate::op::Span;
-
-/// What a program that is entered finds in the registers. The others are zero, or what the call that takes the stub away leaves in
-/// them (`rax`, `rcx`, `rdx`, `rsi`, `rdi`, `r8` to `r11`): the processor's own call convention promises nobody more of a call.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Registers {
-    /// Where it begins.
-    pub instruction: u64,
-    /// The stack pointer.
-    pub stack: u64,
-    /// `rbx`.
-    pub rbx: u64,
-    /// `rbp`.
-    pub rbp: u64,
-    /// `r12`.
-    pub r12: u64,
-    /// `r13`.
-    pub r13: u64,
-    /// `r14`.
-    pub r14: u64,
-    /// `r15`.
-    pub r15: u64,
-}
-
-impl Registers {
-    /// As a plan holds them.
-    #[must_use]
-    pub fn words(&self) -> [u64; 8] {
-        let Registers { instruction, stack, rbx, rbp, r12, r13, r14, r15 } = *self;
-        [instruction, stack, rbx, rbp, r12, r13, r14, r15]
-    }
-
-    pub(crate) fn read(plan: &Plan<'_>, span: Span) -> Option<Registers> {
-        let mut words = plan.words(span, 8)?.chunks_exact(8);
-        let mut next = || Some(u64::from_ne_bytes(words.next()?.try_into().ok()?));
-        Some(Registers {
-            instruction: next()?,
-            stack: next()?,
-            rbx: next()?,
-            rbp: next()?,
-            r12: next()?,
-            r13: next()?,
-            r14: next()?,
-            r15: next()?,
-        })
-    }
-}
+use crate::op::Registers;
 
 const SIGSTOP: i32 = 19;
 

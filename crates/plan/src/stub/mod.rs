@@ -16,8 +16,6 @@ mod tree;
 
 use core::ffi::CStr;
 
-pub use leave::Registers;
-
 /// The stub as an ELF executable.
 #[cfg(not(beget_freestanding))]
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub.elf"));
