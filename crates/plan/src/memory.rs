@@ -5,7 +5,7 @@
 
 use beget_sys::memory::{self, how};
 use beget_sys::process::{self, MemoryMap};
-use beget_sys::{Errno, Result, signal};
+use beget_sys::{Errno, Result};
 
 use crate::op::mapping;
 
@@ -116,20 +116,6 @@ pub(crate) unsafe fn write(home: &Home, at: u64, bytes: &[u8]) -> Result<()> {
     }
     if home.keeps(at, bytes.len() as u64) {
         return Err(Errno::EBUSY);
-    }
-    let page = at & !(memory::PAGE as u64 - 1);
-    let reach = at.checked_add(bytes.len() as u64).ok_or(Errno::EFAULT)? - page;
-    // All of it or nothing: a page that may not be written is found before one that may is.
-    // A stack grows when it is used, and only then.
-    if !signal::may_read(at as usize) {
-        return Err(Errno::EFAULT);
-    }
-    let populate = |at: usize, reach| memory::advise(at, reach, memory::advice::POPULATE_WRITE);
-    match populate(page as usize, reach as usize) {
-        Ok(()) => {}
-        // Before Linux 5.14 there is no such advice, for our own stack neither; then a part may be written.
-        Err(Errno::EINVAL) if populate(&raw const page as usize & !(memory::PAGE - 1), 1).is_err() => {}
-        Err(_) => return Err(Errno::EFAULT),
     }
     // SAFETY: the caller's promise; the runner's own memory is not there.
     unsafe { memory::copy_to(at as usize, bytes) }

@@ -92,6 +92,8 @@ pub unsafe fn move_to(from: usize, length: usize, to: usize) -> Result<()> {
 pub mod advice {
     /// Nothing special: fails with `ENOMEM` when there is a hole, and changes nothing.
     pub const NORMAL: usize = 0;
+    /// Make every page there as if it was read (Linux 5.14).
+    pub const POPULATE_READ: usize = 22;
     /// Make every page there as if it was written to (Linux 5.14).
     pub const POPULATE_WRITE: usize = 23;
 }
@@ -101,10 +103,10 @@ pub mod advice {
 /// # Errors
 /// `ENOMEM` when a page is not mapped; `EFAULT` or `EINVAL` when it cannot be written to; `EINVAL` for advice that is not known.
 pub fn advise(at: usize, length: usize, advice: usize) -> Result<()> {
-    if advice != advice::NORMAL && advice != advice::POPULATE_WRITE {
+    if ![advice::NORMAL, advice::POPULATE_READ, advice::POPULATE_WRITE].contains(&advice) {
         return Err(crate::Errno::EINVAL);
     }
-    // SAFETY: neither advice changes the contents of memory or takes any away.
+    // SAFETY: no such advice changes the contents of memory or takes any away.
     unsafe { arch::call3(nr::MADVISE, at, length, advice) }.map(drop)
 }
 
@@ -114,14 +116,22 @@ struct Piece {
     length: usize,
 }
 
-/// Copies `bytes` to the address `at` of this process: an error where a plain copy would fault (`man 2 process_vm_writev`).
+/// Copies `bytes` to the address `at` of this process: an error where a plain copy would fault.
+///
+/// All of it, or nothing: a page that may not be written is found before one that may is. Before Linux 5.14 that goes by
+/// `process_vm_writev`, and then a part may have been written.
 ///
 /// # Errors
-/// `EFAULT` when not all of it may be written, and then a part may have been; `EPERM` or `ENOSYS` where a filter refuses the call.
+/// `EFAULT` when not all of it may be written; before Linux 5.14 `EPERM` or `ENOSYS` where a filter refuses the call.
 ///
 /// # Safety
-/// Nobody else may use that memory.
+/// Nobody else may use that memory, or change what is mapped there meanwhile.
 pub unsafe fn copy_to(at: usize, bytes: &[u8]) -> Result<()> {
+    if is_there(at, bytes.len(), advice::POPULATE_WRITE)? {
+        // SAFETY: every page is there and may be written, and the caller answers for what is there.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), at as *mut u8, bytes.len()) };
+        return Ok(());
+    }
     let local = Piece { base: bytes.as_ptr() as usize, length: bytes.len() };
     transfer(nr::PROCESS_VM_WRITEV, &local, at)
 }
@@ -130,9 +140,37 @@ pub unsafe fn copy_to(at: usize, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// As for [`copy_to`], for reading.
-pub fn copy_from(at: usize, bytes: &mut [u8]) -> Result<()> {
+///
+/// # Safety
+/// Nobody may change what is mapped there meanwhile.
+pub unsafe fn copy_from(at: usize, bytes: &mut [u8]) -> Result<()> {
+    if is_there(at, bytes.len(), advice::POPULATE_READ)? {
+        // SAFETY: every page is there and may be read, says the kernel, and the caller says that it stays so.
+        unsafe { core::ptr::copy_nonoverlapping(at as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        return Ok(());
+    }
     let local = Piece { base: bytes.as_mut_ptr() as usize, length: bytes.len() };
     transfer(nr::PROCESS_VM_READV, &local, at)
+}
+
+/// Makes every page of a range be there, for reading or writing; `false` where the kernel has no such advice.
+fn is_there(at: usize, length: usize, advice: usize) -> Result<bool> {
+    if length == 0 {
+        return Ok(true);
+    }
+    // A stack grows when it is used, and only then.
+    if !crate::signal::may_read(at & !7) {
+        return Err(crate::Errno::EFAULT);
+    }
+    let page = at & !(PAGE - 1);
+    let reach = at.checked_add(length).ok_or(crate::Errno::EFAULT)? - page;
+    let own = &raw const page as usize & !(PAGE - 1);
+    match advise(page, reach, advice) {
+        Ok(()) => Ok(true),
+        // Before Linux 5.14 there is no such advice, for our own stack neither.
+        Err(crate::Errno::EINVAL) if advise(own, 1, advice).is_err() => Ok(false),
+        Err(_) => Err(crate::Errno::EFAULT),
+    }
 }
 
 fn transfer(number: u32, local: &Piece, at: usize) -> Result<()> {

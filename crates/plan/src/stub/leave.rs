@@ -220,10 +220,7 @@ pub(super) unsafe fn leave(
         // There will be no memory any more.
         return Err(Errno::EFAULT);
     }
-    // The program's arguments may reach down to the lowest page that there is of its stack; it grows when it is used.
-    if !signal::may_read(stack as usize) {
-        return Err(Errno::EFAULT);
-    }
+    // The program's arguments may reach down to the lowest page that there is of its stack, which grows by this.
     for (index, word) in words.iter().take(way.words).enumerate() {
         // SAFETY: below the program's stack pointer nothing is in use; where there is no memory this fails.
         unsafe { memory::copy_to(stack as usize + index * 8, &word.to_ne_bytes()) }?;
