@@ -89,7 +89,7 @@ fn surroundings_of_the_process_that_asks() {
     in_own_process("current::surroundings_of_the_process_that_asks", || {
         let scratch = Scratch::new();
         let mut own = current();
-        own.change_directory(File::open(scratch.path()).expect("ours").as_fd()).expect("directory");
+        own.chdir(File::open(scratch.path()).expect("ours").as_fd()).expect("directory");
         assert_eq!(
             std::env::current_dir().expect("it is there"),
             scratch.path().canonicalize().expect("ours")
@@ -122,7 +122,7 @@ fn what_fails_leaves_the_process_as_it_was() {
             let told = (error.part(), error.errno(), error.fault());
             assert_eq!(told, (&*format!("grant slot {slot}"), Some(libc::EBADF), Fault::Caller), "{error}");
         }
-        let error = own.change_directory(null.as_fd()).expect_err("it is no directory");
+        let error = own.chdir(null.as_fd()).expect_err("it is no directory");
         assert_eq!((error.part(), error.errno()), ("working directory", Some(libc::ENOTDIR)));
         let limit = Resource { number: 99, bounds: Bounds { soft: 0, hard: 0 } };
         let error = own.set_limit(limit).expect_err("there is no such limit");

@@ -3,6 +3,7 @@
 mod after_start;
 mod by_hand;
 mod code;
+mod confined;
 mod current;
 mod dropped;
 mod failing;

@@ -123,7 +123,7 @@ fn surroundings_are_set() {
     let directory = File::open(scratch.path()).expect("it was made");
     let mut embryo = embryo();
     let number = embryo.id();
-    embryo.change_directory(directory.as_fd()).expect("directory");
+    embryo.chdir(directory.as_fd()).expect("directory");
     embryo.umask(0o7).expect("umask");
     let bounds = Bounds { soft: 17, hard: 23 };
     embryo.set_limit(Resource { number: libc::RLIMIT_MEMLOCK, bounds }).expect("limit");

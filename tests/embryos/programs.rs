@@ -15,7 +15,7 @@ fn prepared(directory: &Scratch) -> (Embryo, File) {
     let mut embryo = embryo();
     embryo.grant(1, writer.as_fd()).expect("grant");
     let place = File::open(directory.path()).expect("it was made");
-    embryo.change_directory(place.as_fd()).expect("directory");
+    embryo.chdir(place.as_fd()).expect("directory");
     embryo.umask(0o31).expect("umask");
     let bounds = Bounds { soft: 77, hard: 99 };
     embryo.set_limit(Resource { number: libc::RLIMIT_NOFILE, bounds }).expect("limit");

@@ -38,7 +38,7 @@ fn slots_that_cannot_be() {
 fn surroundings_that_cannot_be() {
     let scratch = Scratch::new();
     let file = File::open(scratch.file("file", "")).expect("it was written");
-    fails(Part::new().change_directory(file.as_fd()), "working directory", libc::ENOTDIR);
+    fails(Part::new().chdir(file.as_fd()), "working directory", libc::ENOTDIR);
     let more = |number, soft, hard| Resource { number, bounds: Bounds { soft, hard } };
     fails(Part::new().set_limit(more(libc::RLIMIT_CORE, 2, 1)), "resource limit core", libc::EINVAL);
     fails(Part::new().set_limit(more(99, 1, 1)), "resource limit of no name", libc::EINVAL);
@@ -48,7 +48,7 @@ fn surroundings_that_cannot_be() {
     }
     fails(Part::new().set_limit(more(libc::RLIMIT_CORE, 1, 1)), "resource limit core", libc::EPERM);
     if let Ok(root) = File::open("/root") {
-        fails(Part::new().change_directory(root.as_fd()), "working directory", libc::EACCES);
+        fails(Part::new().chdir(root.as_fd()), "working directory", libc::EACCES);
     }
 }
 

@@ -19,6 +19,16 @@ fn its_parent_is_this_process() {
     });
 }
 
+/// In this process's session and group, when it is to stay there.
+#[test]
+fn it_stays_in_this_process_group() {
+    let bare = Nursery::bare().expect("a nursery");
+    let told = report(probe(&[]).own_child(true).session(false).nursery(&bare));
+    // SAFETY: numbers only.
+    let own = unsafe { [libc::getpgrp().to_string(), libc::getsid(0).to_string()] };
+    assert_eq!([told["pgid"].clone(), told["sid"].clone()], own);
+}
+
 #[test]
 fn the_host_can_wait_for_it() {
     in_own_process("own_children::the_host_can_wait_for_it", || {

@@ -54,3 +54,42 @@ fn its_nursery_killed_it_ends_the_tree_and_says_so() {
         }
     }
 }
+
+#[test]
+fn its_nursery_killed_while_it_starts_leaves_nothing() {
+    let mut random = crate::storm::Random::new();
+    let mut struck = 0;
+    for round in 0..400 {
+        let (reader, writer) = pipe();
+        let mut command = beget();
+        command.args(["run", "--base", "--spawn", "--"]).arg(program("probe")).arg("family");
+        let child =
+            command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(command);
+        let until = Instant::now() + LONG;
+        let nursery = loop {
+            match children(child.id()).first() {
+                Some(number) => break *number,
+                None => assert!(Instant::now() < until),
+            }
+        };
+        std::thread::sleep(std::time::Duration::from_micros(random.below(1500)));
+        // SAFETY: a child of a process of ours, which has not ended.
+        struck += unsafe { i32::from(libc::kill(nursery as i32, libc::SIGKILL) == 0) };
+        let ended = child.wait_with_output().expect("ours");
+        let said = text(&ended.stderr);
+        assert!([Some(125), Some(137)].contains(&ended.status.code()), "{:?} {said}", ended.status);
+        let mut watched =
+            libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&reader), events: libc::POLLIN, revents: 0 };
+        loop {
+            // SAFETY: one structure.
+            let n = unsafe { libc::poll(&mut watched, 1, 3000) };
+            assert_eq!(n, 1, "round {round}: left behind; beget ended with {:?} {said}", ended.status);
+            let mut byte = [0u8; 64];
+            if std::io::Read::read(&mut &reader, &mut byte).expect("read") == 0 {
+                break;
+            }
+        }
+    }
+    assert!(struck > 300);
+}

@@ -53,6 +53,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod confine;
 mod description;
 mod embryo;
 mod end;

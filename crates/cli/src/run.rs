@@ -48,6 +48,9 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     let process = match process {
         Ok(process) => process,
         Err(failure) => {
+            // A nursery that was killed at this moment may have left us a child that it could not tell of.
+            nursery.end();
+            tree.end_all();
             // The child may have been put in the foreground before the operation that failed.
             if let Some(terminal) = &mut terminal {
                 terminal.restore();

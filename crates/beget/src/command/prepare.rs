@@ -17,6 +17,7 @@ use super::direct::Direct;
 use super::slots::{Slots, Source};
 use super::write;
 use super::{Command, Directory, Group, Loader};
+use crate::confine::{self, Places};
 use crate::error::{Error, Fault, Result};
 use crate::program::{DEPTH, Program, Search};
 use crate::stdio::Kind;
@@ -255,7 +256,10 @@ impl Prepared {
         if command.has_ambient() {
             return Ok(());
         }
-        write::confine(command, &self.slots, &self.authority, self.keyring, writer)
+        let helper = |source| self.slots.helper(source);
+        let places = Places { ruleset: helper(Source::Ruleset), listener: helper(Source::Listener) };
+        let groups = !command.credentials.are_changed();
+        confine::write(&self.authority, self.keyring, groups, places, writer)
     }
 
     fn write_execute(&self, command: &Command, writer: &mut Writer) {

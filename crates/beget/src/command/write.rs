@@ -3,12 +3,11 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use beget_authority::keyring::{self, Keyring};
+use beget_authority::Limit;
 use beget_authority::limit::{self, RESOURCES};
-use beget_authority::{Authority, Limit};
 use beget_plan::Op;
 use beget_plan::encoding::LONGEST;
-use beget_sys::{Errno, process};
+use beget_sys::Errno;
 
 use super::slots::{Slots, Source};
 use super::{Command, Credentials, Group, Loader};
@@ -37,7 +36,7 @@ pub(super) fn identity(command: &Command, writer: &mut Writer) {
             writer.push_asked(Op::ProcessGroup { group }, format!("process group {group}"), Fault::Caller);
         }
         // A nursery is in a group of its own, and so is what is born there.
-        Group::Caller if command.uses_nursery() => {
+        Group::Caller if command.uses_nursery() || command.own_child => {
             let group = rustix::process::getpgrp().as_raw_nonzero().get();
             writer.push(Op::ProcessGroup { group }, "process group of the caller");
         }
@@ -129,51 +128,6 @@ pub(super) fn credentials(command: &Command, writer: &mut Writer) {
         // An exec would make it the new user's to look into.
         writer.push(Op::Dumpable { value: 1 }, "dumpable");
     }
-}
-
-/// All that a child with ambient authority does without.
-pub(super) fn confine(
-    command: &Command,
-    slots: &Slots,
-    authority: &Authority,
-    keyring: Keyring,
-    writer: &mut Writer,
-) -> Result<()> {
-    const CAP_SETGID: u32 = 6;
-    let name = writer.draft.string(keyring::NAME);
-    match keyring {
-        Keyring::Made(serial) => writer.push(Op::JoinKeyring { name, serial }, "session keyring"),
-        Keyring::Missing => writer.push(Op::MakeKeyring { name }, "session keyring"),
-        Keyring::None => {}
-    }
-    let capabilities =
-        process::capabilities().map_err(|errno| Error::kernel("capabilities", errno, Fault::Kernel))?;
-    if capabilities & 1 << CAP_SETGID != 0 && !command.credentials.are_changed() {
-        let groups = writer.draft.numbers(&[]);
-        writer.push(Op::Groups { groups }, "supplementary groups");
-    }
-    writer.push(Op::DropCapabilities {}, "capabilities");
-    writer.push(Op::NoNewPrivileges {}, "no_new_privs");
-    if authority.ruleset.is_some() {
-        let slot = slots.helper(Source::Ruleset).ok_or_else(|| without_slot("Landlock"))?;
-        writer.push(Op::Landlock { slot }, "Landlock");
-    }
-    let Some(filter) = &authority.filter else { return Ok(()) };
-    let refusing = writer.draft.filter(filter);
-    match &authority.asking {
-        Some(asking) => {
-            let socket = slots.helper(Source::Listener).ok_or_else(|| without_slot("listener"))?;
-            let asking = writer.draft.filter(asking);
-            writer.push(Op::FilterWithListener { asking, refusing, socket }, "seccomp filter");
-        }
-        None => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
-    }
-    Ok(())
-}
-
-/// What confines a child must not be left out because it was forgotten elsewhere.
-fn without_slot(what: &str) -> Error {
-    Error::new(what, "no slot was laid out for it", Fault::Beget)
 }
 
 /// Arguments and environment, as the program gets them.

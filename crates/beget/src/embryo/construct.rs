@@ -1,5 +1,6 @@
 //! What can be done to a process that is being built: the same for an embryo and for the process that asks.
 
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use beget_authority::limit::Resource;
@@ -18,7 +19,7 @@ use crate::error::{Error, Fault, Result};
 /// |---|---|---|
 /// | `map`, `unmap`, `protect`, `write`, `read` | its memory is empty but for a stack and the stub, which is out of reach | all memory is in reach, that of the running program too: that is why a [`Current`](crate::Current) is made by an unsafe call |
 /// | `grant`, `close` | its slots are empty | its slots are the program's own descriptors; whoever owns one finds another file there |
-/// | `change_directory`, `umask`, `set_limit` | its own | the whole process's, for all of its threads |
+/// | `chdir`, `umask`, `set_limit` | its own | the whole process's, for all of its threads |
 /// | `set_name` | the process's | the calling thread's |
 pub trait Construct {
     /// Does the operations of a part in order, and answers for each.
@@ -101,12 +102,12 @@ pub trait Construct {
         self.apply(Part::new().close(slot)).map(drop)
     }
 
-    /// [`Part::change_directory`].
+    /// [`Part::chdir`].
     ///
     /// # Errors
     /// As there.
-    fn change_directory(&mut self, directory: BorrowedFd<'_>) -> Result<()> {
-        self.apply(Part::new().change_directory(directory)).map(drop)
+    fn chdir(&mut self, directory: BorrowedFd<'_>) -> Result<()> {
+        self.apply(Part::new().chdir(directory)).map(drop)
     }
 
     /// [`Part::set_limit`].
@@ -115,6 +116,14 @@ pub trait Construct {
     /// As there.
     fn set_limit(&mut self, limit: Resource) -> Result<()> {
         self.apply(Part::new().set_limit(limit)).map(drop)
+    }
+
+    /// [`Part::set_name`].
+    ///
+    /// # Errors
+    /// As there.
+    fn set_name(&mut self, name: &CStr) -> Result<()> {
+        self.apply(Part::new().set_name(name)).map(drop)
     }
 
     /// [`Part::umask`].

@@ -25,7 +25,8 @@ use beget_sys::signal::SignalSet;
 use beget_sys::{Errno, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use beget_authority::limit;
+use beget_authority::keyring::{self, Keyring};
+use beget_authority::{Authority, Enforced, Grant, Opened, Request as AuthorityRequest, Support, limit};
 
 pub(crate) use channel::Place;
 use channel::{Channel, Taken};
@@ -37,6 +38,7 @@ pub use part::{Answer, Part, Protection};
 pub use program::{Program, Symbol};
 pub(crate) use program::{Source, loader_of};
 
+use crate::confine::{self, Places};
 use crate::end::Ended;
 use crate::error::{Error, Fault, Result};
 use crate::nursery::{Delivery, Inner, News, Nursery, Request, stub};
@@ -59,6 +61,10 @@ pub struct Embryo {
     environment: BTreeMap<OsString, OsString>,
     loaded: Option<Loaded>,
     mask: SignalSet,
+    /// The program that was loaded, and its loader: what it is confined to holds them.
+    files: Vec<Opened>,
+    /// Grants whose rules live only as long as somebody holds their files.
+    held: Arc<Vec<Opened>>,
 }
 
 /// The process itself, ended when this is dropped.
@@ -113,6 +119,8 @@ impl Nursery {
             environment: BTreeMap::new(),
             loaded: None,
             mask: SignalSet::EMPTY,
+            files: Vec::new(),
+            held: Arc::default(),
         })
     }
 }
@@ -249,6 +257,7 @@ impl Embryo {
             self.unload(&loaded, part.len());
             return Err(error);
         }
+        self.files = program.files()?;
         self.loaded = Some(loaded);
         Ok(())
     }
@@ -286,6 +295,50 @@ impl Embryo {
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {
         self.loaded.as_ref().map(|loaded| loaded.layout.clone())
+    }
+
+    /// Confines it, for ever, to these grants and what it has been given: as [`Command`](crate::Command) confines a child, with the
+    /// program that was loaded and its loader among what it may read and execute. Gives what keeps each promise.
+    ///
+    /// What is done to it afterwards is done by a confined process: its memory and slots can still be changed, its rights cannot.
+    ///
+    /// # Errors
+    /// A grant that cannot be opened, a promise that this kernel cannot keep, an operation that the kernel refuses. What was done
+    /// until then stays done: rights that were given up do not come back.
+    pub fn confine(&mut self, grants: &[Grant]) -> Result<Vec<Enforced>> {
+        let keyring = keyring::look();
+        let mut authority = Authority::prepare(AuthorityRequest {
+            grants,
+            limits: &[],
+            files: std::mem::take(&mut self.files),
+            only: false,
+            degraded: &[],
+            support: Support::detect(),
+            program_slot: None,
+            own_group: true,
+            own_session: true,
+            // It may be given either at any time.
+            given_sockets: true,
+            keep_modes: true,
+            listener: false,
+            keyring: keyring != Keyring::None,
+        })?;
+        let mut part = Part::new();
+        let slot = self.slots as i32;
+        let mut places = Places::default();
+        if let Some(ruleset) = &authority.ruleset {
+            part.grant(slot, ruleset.as_fd());
+            places.ruleset = Some(slot);
+        }
+        confine::write(&authority, keyring, true, places, &mut part.writer)?;
+        if places.ruleset.is_some() {
+            part.close(slot);
+        }
+        self.apply(&part)?;
+        drop(part);
+        drop(authority.forget_opened());
+        self.held = Arc::new(std::mem::take(&mut authority.opened));
+        Ok(authority.enforced)
     }
 
     /// The registers that its program starts with, for one that was put into its memory by hand; what a load has set is replaced.
@@ -346,7 +399,9 @@ impl Embryo {
     fn into_process(mut self) -> Result<Process> {
         let (child, news) = self.birth.child.take().ok_or_else(channel::gone)?;
         let nursery = Arc::clone(&self.birth.nursery);
-        Ok(Process::new(child, Parent::Nursery(nursery, news)))
+        let mut process = Process::new(child, Parent::Nursery(nursery, news));
+        process.held = std::mem::take(&mut self.held);
+        Ok(process)
     }
 
     /// Runs a whole plan in it, written for a child with so many slots, and gives the process that it became.

@@ -176,7 +176,7 @@ impl<'fd> Part<'fd> {
     /// Makes a directory the working directory.
     ///
     /// Fails with `ENOTDIR` or `EACCES` (`man 2 fchdir`).
-    pub fn change_directory(&mut self, directory: BorrowedFd<'fd>) -> &mut Part<'fd> {
+    pub fn chdir(&mut self, directory: BorrowedFd<'fd>) -> &mut Part<'fd> {
         let source = self.lend(directory);
         self.push(Op::ChangeDirectoryTo { source }, "working directory")
     }

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use beget_authority::{Opened, Rights};
 use beget_image::{Image, Symbols};
 use beget_sys::Errno;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -80,6 +81,18 @@ impl Program {
         let loader = loader_of(&source)?;
         let path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
         Ok(Program { source, loader, path, symbols: OnceLock::new() })
+    }
+
+    /// What must be granted to a process that runs it.
+    pub(super) fn files(&self) -> Result<Vec<Opened>> {
+        let one = |source: &Source| {
+            let failed = |error: std::io::Error| Error::io(source.part.as_str(), error);
+            let file = source.file.try_clone().map_err(failed)?;
+            let path = beget_authority::real_path(&file).unwrap_or_default();
+            let opened = Opened::adopt(file, Rights::EXECUTE, &path);
+            Ok(opened.map_err(|errno| failed(errno.into()))?.needed())
+        };
+        [Some(&self.source), self.loader.as_ref()].into_iter().flatten().map(one).collect()
     }
 
     /// The function that `address` lies in, in a process where this program was loaded as `layout` tells. `None` for an address of

@@ -228,6 +228,9 @@ impl Inner {
         }
         let mut channel = self.lock();
         self.close();
+        if !channel.closed {
+            self.wake();
+        }
         let until = Instant::now() + PATIENCE;
         while !channel.closed {
             let left = until.saturating_duration_since(Instant::now());
@@ -246,6 +249,17 @@ impl Inner {
             let _ = wait::send_signal(self.child.pidfd.as_fd(), 9);
         }
         while wait::on(self.child.pidfd.as_fd(), option::EXITED | option::ALL) == Err(Errno::EINTR) {}
+    }
+}
+
+impl Inner {
+    /// Lets a nursery and its guard go on that somebody stopped: they are a process group of their own.
+    fn wake(&self) {
+        const SIGCONT: i32 = 18;
+        if wait::send_signal_to_group(self.child.pidfd.as_fd(), SIGCONT) == Err(Errno::EINVAL) {
+            // Before Linux 6.9. It is not reaped yet, so the number is its own.
+            let _ = beget_sys::signal::kill(-(self.child.number as i32), SIGCONT);
+        }
     }
 }
 

@@ -1,0 +1,65 @@
+//! What holds a process to its grants, as operations.
+//!
+//! Safety idea: what confines must not be left out because it was forgotten elsewhere: a ruleset or a listener without a slot is an error,
+//! not a child that goes without.
+
+use beget_authority::Authority;
+use beget_authority::keyring::{self, Keyring};
+use beget_plan::Op;
+use beget_sys::process;
+
+use crate::error::{Error, Fault, Result};
+use crate::writer::Writer;
+
+/// Where the plan finds what it needs for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Places {
+    /// The slot of the Landlock ruleset.
+    pub(crate) ruleset: Option<i32>,
+    /// The slot of the socket over which the listener is sent.
+    pub(crate) listener: Option<i32>,
+}
+
+/// Adds all that a child with ambient authority does without. `groups`: it has its creator's supplementary groups still.
+pub(crate) fn write(
+    authority: &Authority,
+    keyring: Keyring,
+    groups: bool,
+    places: Places,
+    writer: &mut Writer,
+) -> Result<()> {
+    const CAP_SETGID: u32 = 6;
+    let name = writer.draft.string(keyring::NAME);
+    match keyring {
+        Keyring::Made(serial) => writer.push(Op::JoinKeyring { name, serial }, "session keyring"),
+        Keyring::Missing => writer.push(Op::MakeKeyring { name }, "session keyring"),
+        Keyring::None => {}
+    }
+    let capabilities =
+        process::capabilities().map_err(|errno| Error::kernel("capabilities", errno, Fault::Kernel))?;
+    if capabilities & 1 << CAP_SETGID != 0 && groups {
+        let groups = writer.draft.numbers(&[]);
+        writer.push(Op::Groups { groups }, "supplementary groups");
+    }
+    writer.push(Op::DropCapabilities {}, "capabilities");
+    writer.push(Op::NoNewPrivileges {}, "no_new_privs");
+    if authority.ruleset.is_some() {
+        let slot = places.ruleset.ok_or_else(|| without_slot("Landlock"))?;
+        writer.push(Op::Landlock { slot }, "Landlock");
+    }
+    let Some(filter) = &authority.filter else { return Ok(()) };
+    let refusing = writer.draft.filter(filter);
+    match &authority.asking {
+        Some(asking) => {
+            let socket = places.listener.ok_or_else(|| without_slot("listener"))?;
+            let asking = writer.draft.filter(asking);
+            writer.push(Op::FilterWithListener { asking, refusing, socket }, "seccomp filter");
+        }
+        None => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
+    }
+    Ok(())
+}
+
+fn without_slot(what: &str) -> Error {
+    Error::new(what, "no slot was laid out for it", Fault::Beget)
+}
