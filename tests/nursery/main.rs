@@ -1,5 +1,6 @@
 //! Nurseries: what is born there is told of, held, confined and ended as anything else, and ends with its creator besides.
 
+mod attacked;
 mod batches;
 mod busy_text;
 mod credentials;

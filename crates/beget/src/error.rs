@@ -24,7 +24,7 @@ pub enum Fault {
 }
 
 /// An error: a part of the request, and what is wrong with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     part: String,
     words: String,

@@ -31,7 +31,7 @@ pub(crate) enum Parent {
 /// A running or ended process. Several threads may wait for it at once; each gets the same answer.
 ///
 /// Dropping it leaves the process running, as with the standard library's, unless
-/// [`kill_on_drop`](crate::Command::kill_on_drop) was asked for; one that nobody waits for stays a zombie while its creator
+/// [`kill_on_drop`](crate::Command::kill_on_drop) was asked for, or it holds the last handle of its nursery; one that nobody waits for stays a zombie while its creator
 /// lives.
 #[derive(Debug)]
 pub struct Process {

@@ -222,7 +222,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "suspend",
         "",
         Group::How,
-        "stop before the program's first instruction, tell its process number and wait, for a\ndebugger to attach (gdb -p) or somebody to continue it (kill -CONT)",
+        "stop before the program's first instruction, tell its process number and wait, for a\ndebugger to attach (gdb -p) or somebody to continue it (kill -CONT); it has SIGCONT\nblocked from then on",
         |options, _| {
             options.suspend = true;
             Ok(())

@@ -51,7 +51,8 @@ impl Link {
     /// Sends a message whose lengths are filled in here; waits for room.
     ///
     /// # Errors
-    /// `EPIPE` when the other end is gone; `E2BIG` when it is longer than anybody takes; `ETOOMANYREFS`, `EBADF`.
+    /// `EPIPE` when the other end is gone; `E2BIG` when it is longer than anybody takes; `ETOOMANYREFS`, `EBADF`. When only a part of it
+    /// could be sent the channel is shut down: what followed would be taken for the rest.
     pub fn send(&self, header: Header, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         if body.len() > crate::message::LONGEST_BODY || descriptors.len() > crate::message::MOST_GIVEN {
             return Err(Errno::E2BIG);
@@ -63,22 +64,28 @@ impl Link {
         let mut piece = Vec::with_capacity(HEADER + rest.len().div_ceil(MOST_DESCRIPTORS) * 4 + body.len());
         piece.extend_from_slice(&header.encode());
         let mut given = first;
+        let mut begun = false;
         for lot in rest.chunks(MOST_DESCRIPTORS) {
-            self.write(&piece, given)?;
+            self.write(&piece, given, &mut begun)?;
             piece.clear();
             piece.extend_from_slice(&[0; 4]);
             given = lot;
         }
         piece.extend_from_slice(body);
-        self.write(&piece, given)
+        self.write(&piece, given, &mut begun)
     }
 
-    fn write(&self, mut bytes: &[u8], mut descriptors: &[i32]) -> Result<(), Errno> {
+    fn write(&self, mut bytes: &[u8], mut descriptors: &[i32], begun: &mut bool) -> Result<(), Errno> {
         while !bytes.is_empty() {
             match message::send(self.socket.as_raw_fd(), bytes, descriptors, true) {
-                Ok(sent) => (bytes, descriptors) = (&bytes[sent..], &[]),
+                Ok(sent) => (bytes, descriptors, *begun) = (&bytes[sent..], &[], true),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
+                Err(errno) => {
+                    if *begun {
+                        message::shut_down(self.socket.as_raw_fd());
+                    }
+                    return Err(errno);
+                }
             }
         }
         Ok(())

@@ -9,7 +9,8 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::alloc::System;
 
 /// Pages that are never touched cost nothing.
@@ -26,7 +27,7 @@ pub struct Heap {
     used: AtomicUsize,
 }
 
-// SAFETY: the bytes are handed out by an atomic number, each to one owner.
+// SAFETY: the bytes are handed out by an atomic number, each to one owner; whoever gets what another gave back comes after it.
 unsafe impl Sync for Heap {}
 
 impl Heap {
@@ -44,7 +45,7 @@ impl Heap {
 
     /// Makes what was given out last, `from` its beginning, end elsewhere.
     fn end_elsewhere(&self, from: usize, size: usize, new: usize) -> bool {
-        new <= SIZE - from && self.used.compare_exchange(from + size, from + new, Relaxed, Relaxed).is_ok()
+        new <= SIZE - from && self.used.compare_exchange(from + size, from + new, AcqRel, Acquire).is_ok()
     }
 }
 
@@ -52,14 +53,14 @@ impl Heap {
 // Whatever is not in the piece is the system's, and goes back there.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let mut used = self.used.load(Relaxed);
+        let mut used = self.used.load(Acquire);
         // The piece is aligned to pages, and so are places in it.
         while layout.align() <= 4096 {
             let from = used.next_multiple_of(layout.align());
             if from > SIZE || layout.size() > SIZE - from {
                 break;
             }
-            match self.used.compare_exchange_weak(used, from + layout.size(), Relaxed, Relaxed) {
+            match self.used.compare_exchange_weak(used, from + layout.size(), AcqRel, Acquire) {
                 // SAFETY: within the piece.
                 Ok(_) => return unsafe { self.piece.0.get().cast::<u8>().add(from) },
                 Err(now) => used = now,

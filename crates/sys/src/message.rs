@@ -91,6 +91,14 @@ pub fn send(socket: i32, bytes: &[u8], descriptors: &[i32], wait: bool) -> Resul
     unsafe { arch::call3(nr::SENDMSG, socket as usize, &raw const message as usize, flags) }
 }
 
+/// Ends a socket's connection, both ways, for everybody who holds it (`man 2 shutdown`).
+#[cfg(not(beget_freestanding))]
+pub fn shut_down(socket: i32) {
+    const BOTH_WAYS: usize = 2;
+    // SAFETY: numbers only. One that is not connected is as good as shut down.
+    let _ = unsafe { arch::call2(nr::SHUTDOWN, socket as usize, BOTH_WAYS) };
+}
+
 /// Receives bytes, and the descriptors that came with them (`man 2 recvmsg`); more than `descriptors` has room for are closed and
 /// told as [`Received::truncated`].
 ///

@@ -11,7 +11,7 @@ use super::prepare::Prepared;
 use super::spawn::{Own, Pipes, delivered, request};
 use super::{Command, prepare};
 use crate::error::{Error, Fault, Result};
-use crate::nursery::Nursery;
+use crate::nursery::{Delivery, Nursery, Request};
 use crate::process::Process;
 
 /// Births to be asked of a nursery together: in one message, as far as one carries their descriptors.
@@ -87,7 +87,7 @@ impl<'c> Batch<'c> {
     /// Has them made, and gives for each, in the order in which they were added, its process or the step that failed.
     ///
     /// # Errors
-    /// Those of the whole: a nursery that has ended, no pipe to be had. All or nothing: the births that failed are told in the list, the
+    /// Those of the whole, when nothing was made: a nursery that has ended, no pipe or no number to be had. All or nothing: the births that failed are told in the list, the
     /// others as `operation canceled`; more than one message carries is an error of the whole.
     pub fn spawn(self, nursery: &Nursery) -> Result<Vec<Result<Process>>> {
         let own = Own::new();
@@ -97,7 +97,23 @@ impl<'c> Batch<'c> {
                 births.push((item, Pipes::make(&item.prepared.slots)?));
             }
         }
-        let mut deliveries = Vec::with_capacity(births.len());
+        let mut deliveries: Vec<Result<Delivery>> = Vec::with_capacity(births.len());
+        // A message that fails after one that was answered is the failure of its own births, and of those that come after.
+        let mut deliver = |requests: &[Request<'_>]| -> Result<()> {
+            let failed = match deliveries.last() {
+                Some(Err(error)) => error.clone(),
+                earlier => match nursery.inner.deliver(requests, self.together) {
+                    Ok(made) => {
+                        deliveries.extend(made.into_iter().map(Ok));
+                        return Ok(());
+                    }
+                    Err(error) if earlier.is_none() => return Err(error),
+                    Err(error) => error,
+                },
+            };
+            deliveries.extend(requests.iter().map(|_| Err(failed.clone())));
+            Ok(())
+        };
         let mut requests = Vec::new();
         let mut carried = 0;
         for (item, pipes) in &births {
@@ -105,16 +121,16 @@ impl<'c> Batch<'c> {
             carried += descriptors.len() + 1;
             // The same descriptor counts once in a message, so this many fit for sure.
             if carried > MOST_GIVEN && !self.together && !requests.is_empty() {
-                deliveries.extend(nursery.inner.deliver(&requests, false)?);
+                deliver(&requests)?;
                 requests.clear();
                 carried = descriptors.len() + 1;
             }
             requests.push(request(item.command, &item.prepared, descriptors));
         }
-        deliveries.extend(nursery.inner.deliver(&requests, self.together)?);
+        deliver(&requests)?;
         drop(requests);
         let hand_over = |((item, pipes), delivery): ((&Item<'_>, Pipes), _)| {
-            let process = delivered(Some(delivery), nursery, &item.prepared.steps)?;
+            let process = delivered(Some(delivery?), nursery, &item.prepared.steps)?;
             pipes.hand_over(item.command, &item.prepared, process)
         };
         Ok(births.into_iter().zip(deliveries).map(hand_over).collect())

@@ -75,6 +75,10 @@ impl Direct {
             let number = slot.number as u32;
             part.writer.push(Op::Close { first: number, last: number }, "closing descriptors");
         }
+        if command.credentials.are_changed() {
+            // An exec would make it the new user's to look into; so late, because until then it can be told things.
+            part.writer.push(Op::Dumpable { value: 1 }, "dumpable");
+        }
         let words: Vec<u8> = loaded.registers.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         let Span { at, count } = part.writer.draft.bytes(&words);
         part.push(

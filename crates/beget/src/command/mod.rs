@@ -71,7 +71,8 @@ pub enum Loader {
 
 /// A child to be: built with the names of [`std::process::Command`], given nothing by default.
 ///
-/// The fresh defaults of what cannot be absent: working directory `/`, umask `022`, every signal unblocked and at its default,
+/// The fresh defaults of what cannot be absent: working directory `/`, umask `022`, every signal unblocked (but for SIGCONT when it is
+/// [`suspended`](Command::suspended)) and at its default,
 /// a session of its own without a terminal, no core files, 1024 open files, 8 MiB of stack, other limits as high as the caller's
 /// hard ones, plain personality, timer slack of 50 us, an empty session keyring; no capabilities and no supplementary groups
 /// where the caller has the right to drop them. Processor time (niceness, affinity, cgroup, `oom_score_adj`), huge pages

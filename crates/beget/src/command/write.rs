@@ -10,7 +10,7 @@ use beget_plan::encoding::LONGEST;
 use beget_sys::Errno;
 
 use super::slots::{Slots, Source};
-use super::{Command, Credentials, Group, Loader};
+use super::{Command, Credentials, Group};
 use crate::error::{Error, Fault, Result};
 use crate::program::Program;
 use crate::writer::Writer;
@@ -123,10 +123,6 @@ pub(super) fn credentials(command: &Command, writer: &mut Writer) {
     }
     if let Some(user) = *user {
         writer.push_asked(Op::SetUser { user }, format!("user {user}"), Fault::Caller);
-    }
-    if command.loader == Loader::Direct {
-        // An exec would make it the new user's to look into.
-        writer.push(Op::Dumpable { value: 1 }, "dumpable");
     }
 }
 

@@ -104,14 +104,14 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
     };
     let program = image.place(bias).map_err(|error| wrong(&load.program.part, error))?;
     let mut reserved = vec![(part.len(), program.span.clone())];
-    let file = map(load.program, &program, part);
+    let file = map(load.program, &program, part)?;
     let loader = match load.loader {
         None => None,
         Some(loader) => {
             let bias = below(place, &loader.image);
             let placed = loader.image.place(bias).map_err(|error| wrong(&loader.part, error))?;
             reserved.push((part.len(), placed.span.clone()));
-            map(loader, &placed, part);
+            map(loader, &placed, part)?;
             Some((bias, placed))
         }
     };
@@ -150,7 +150,7 @@ pub(crate) fn write<'a>(load: &Load<'a, '_>, place: &Place, part: &mut Part<'a>)
 }
 
 /// Reserves the whole span, where nothing may be yet, and maps the segments into it. Gives the file's place among the descriptors.
-fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) -> u32 {
+fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) -> Result<u32> {
     let Range { start, end } = placed.span;
     let (page, source_of_none) = (0, mapping::NO_FILE);
     let words = |at: u64| format!("{}: map at {at:#x}", source.part);
@@ -161,7 +161,10 @@ fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) -> u32 {
     for one in &placed.mappings {
         let how = one.protection.bits() | mapping::REPLACE;
         let (page, source) = match one.content {
-            Content::File { offset } => ((offset / PAGE) as u32, index),
+            Content::File { offset } => {
+                let page = u32::try_from(offset / PAGE).map_err(|_| too_far(source))?;
+                (page, index)
+            }
             Content::Zero => (0, mapping::NO_FILE),
         };
         let map = Op::Map { at: one.at, length: one.length, page, how, source };
@@ -186,7 +189,11 @@ fn map<'a>(source: &'a Source, placed: &Placed, part: &mut Part<'a>) -> u32 {
     for gap in gaps {
         part.unmap(gap.start, gap.end - gap.start);
     }
-    index
+    Ok(index)
+}
+
+fn too_far(source: &Source) -> Error {
+    Error::new(source.part.as_str(), "a segment lies too far into its file", Fault::NotRunnable)
 }
 
 fn may_name_the_executable() -> bool {

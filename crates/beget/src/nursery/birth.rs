@@ -60,13 +60,16 @@ impl Inner {
         let words = [requests.len() as u32, if atomic { flag::ATOMIC } else { 0 }, 0, 0];
         let header = Header { kind: kind::BATCH, words, ..Header::default() };
         // Numbers for the pidfds that will come: better to know now than to end a child that has begun to run.
-        let spare = (0..requests.len().min(BORN_AT_ONCE)).map(|_| self.news_fd().try_clone_to_owned());
+        // All of them, where all is to be let go on or nothing.
+        let most = if atomic { requests.len() } else { requests.len().min(BORN_AT_ONCE) };
+        let spare = (0..most).map(|_| self.news_fd().try_clone_to_owned());
         let spare: Vec<OwnedFd> =
             spare.collect::<std::io::Result<_>>().map_err(|error| Error::io("process", error))?;
         let mut channel = self.lock();
         self.send(&mut channel, header, &body, &descriptors)?;
         drop(spare);
         let mut deliveries = Vec::with_capacity(requests.len());
+        let mut unheld = Vec::new();
         while deliveries.len() < requests.len() {
             let answer = self.answer(&mut channel)?;
             let lost = answer.lost;
@@ -75,13 +78,17 @@ impl Inner {
                 let born = Born::decode(&answer.body, at).ok_or_else(confused)?;
                 let request = requests.get(deliveries.len()).ok_or_else(confused)?;
                 if born.pidfd != 0 && lost {
-                    self.let_go(&mut channel, born.number, request.own)?;
+                    unheld.push((born.number, request.own));
                     deliveries.push(Delivery::None(Errno::EMFILE));
                     continue;
                 }
                 let pidfd = if born.pidfd != 0 { Some(pidfds.next().ok_or_else(confused)?) } else { None };
                 deliveries.push(delivered(born, pidfd, request.own, |number| channel.expect(number)));
             }
+        }
+        // Only now does the nursery listen again.
+        for (number, own) in unheld {
+            self.let_go(&mut channel, number, own)?;
         }
         Ok(deliveries)
     }

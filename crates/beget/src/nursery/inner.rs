@@ -1,12 +1,14 @@
 //! The creator's side of a nursery: its process, its channel, and the news of its children.
 //!
 //! Safety idea: one lock orders everything that is said. Whoever holds it sorts what comes: an answer is its own, news is put where
-//! the child's handle finds it. Nobody waits for news with the lock held longer than a moment, unless it is sure to come.
+//! the child's handle finds it. Whoever only asks after a child does not wait for the lock. A process that has given up rights is not
+//! lent them again by a nursery that it made before, and a copy of the process reads nothing that is not for it.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use beget_authority::limit::OPEN_FILES;
@@ -60,13 +62,28 @@ pub(crate) struct Inner {
     link: Link,
     kind: Kind,
     creator: u32,
+    /// What its creator could do when it was made, and it can.
+    rights: Rights,
     channel: Mutex<Channel>,
+    closed: AtomicBool,
+}
+
+/// User, group and capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rights([u32; 4], u64);
+
+impl Rights {
+    /// Those of the calling process.
+    fn now() -> Rights {
+        use rustix::process::{getegid, geteuid, getgid, getuid};
+        let numbers = [getuid().as_raw(), geteuid().as_raw(), getgid().as_raw(), getegid().as_raw()];
+        Rights(numbers, process::capabilities().unwrap_or(0))
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     births: HashMap<u32, Arc<News>>,
-    closed: bool,
     /// Answers that came while somebody waited for something else; there is one only while the lock is held for it.
     pub(super) answers: std::collections::VecDeque<Message>,
 }
@@ -77,7 +94,8 @@ impl Inner {
         let role = if kind == Kind::Guarded { role::GUARDED } else { role::NURSERY };
         let child = start(role, &theirs)?;
         let channel = Mutex::default();
-        Ok(Inner { child, link, kind, creator: std::process::id(), channel })
+        let (creator, rights, closed) = (std::process::id(), Rights::now(), AtomicBool::new(false));
+        Ok(Inner { child, link, kind, creator, rights, channel, closed })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -94,12 +112,12 @@ impl Inner {
 
     /// Whether it can be asked for anything: it is this very process's, and was neither ended nor killed.
     pub(super) fn serves(&self) -> bool {
-        if self.creator != std::process::id() {
+        if self.is_anothers() || self.rights != Rights::now() {
             return false;
         }
         let mut channel = self.lock();
         self.sort(&mut channel, false);
-        !channel.closed
+        !self.is_closed()
     }
 
     /// Its socket, readable when there is news.
@@ -114,19 +132,24 @@ impl Inner {
         body: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<()> {
-        if self.creator != std::process::id() {
+        if self.rights != Rights::now() {
+            let words = "this process has other rights than when it was made, which it has still";
+            return Err(Error::new("nursery", words, Fault::Caller));
+        }
+        if self.is_anothers() {
             return Err(Error::new(
                 "nursery",
                 "it belongs to the process that this one is a copy of",
                 Fault::Caller,
             ));
         }
-        if channel.closed {
+        let _ = channel;
+        if self.is_closed() {
             return Err(gone());
         }
         self.link.send(header, body, descriptors).map_err(|errno| match errno {
             Errno::EPIPE | Errno::ECONNRESET => {
-                channel.closed = true;
+                self.note_end();
                 gone()
             }
             other => failed(other),
@@ -139,7 +162,7 @@ impl Inner {
             if let Some(answer) = channel.answers.pop_front() {
                 return Ok(answer);
             }
-            if channel.closed {
+            if self.is_closed() {
                 return Err(gone());
             }
             self.sort(channel, true);
@@ -148,13 +171,13 @@ impl Inner {
 
     /// Takes what has come, and if `wait` the next thing to come.
     fn sort(&self, channel: &mut Channel, mut wait: bool) {
-        while !channel.closed {
+        while !self.is_closed() {
             match self.link.receive(wait) {
                 Ok(Some(message)) if message.header.kind == kind::CHANGED => channel.note(&message),
                 Ok(Some(message)) => channel.answers.push_back(message),
                 Err(Errno::EAGAIN) => return,
                 // Without numbers for what came nothing that follows can be understood.
-                Ok(None) | Err(_) => channel.closed = true,
+                Ok(None) | Err(_) => self.note_end(),
             }
             if wait {
                 return;
@@ -165,19 +188,25 @@ impl Inner {
 
     /// How a child ended, if that is known by now. Its pidfd tells that it has ended: then its status is on the way.
     pub(crate) fn status(&self, news: &News, has_ended: bool) -> Option<Ended> {
+        if self.is_anothers() {
+            // What is read from the socket here would be missed by whoever it is for.
+            return news.ended();
+        }
         /// A debugger that traces a child keeps its status from its parent.
         const MOMENT: Duration = Duration::from_millis(20);
         let until = Instant::now() + MOMENT;
         loop {
-            {
-                let mut channel = self.lock();
-                self.sort(&mut channel, false);
-                if news.ended().is_some() || !has_ended {
-                    return news.ended();
-                }
-                if channel.closed {
-                    break;
-                }
+            match self.channel.try_lock() {
+                Ok(mut channel) => self.sort(&mut channel, false),
+                Err(TryLockError::Poisoned(channel)) => self.sort(&mut channel.into_inner(), false),
+                // Whoever has it hands out what comes.
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if news.ended().is_some() || !has_ended {
+                return news.ended();
+            }
+            if self.is_closed() {
+                break;
             }
             let left = until.saturating_duration_since(Instant::now());
             let Ok(time) = Timespec::try_from(left) else { return None };
@@ -185,6 +214,9 @@ impl Inner {
             let _ = poll(&mut watched, Some(&time));
             if left.is_zero() {
                 return news.ended();
+            }
+            if self.channel.try_lock().is_err() {
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         // It was killed, and its guard is reaping what it left: the kernel has a note of a status only then, and the guard ends after.
@@ -203,11 +235,23 @@ impl Inner {
 
     /// Whether nothing more will be told.
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.closed.load(Ordering::Acquire) || self.is_anothers()
+    }
+
+    fn note_end(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether it belongs to the process that this one is a copy of.
+    fn is_anothers(&self) -> bool {
+        self.creator != std::process::id()
     }
 
     /// A child that was dropped is not told of any more.
     pub(crate) fn forget(&self, number: u32, news: &Arc<News>) {
+        if self.is_anothers() {
+            return;
+        }
         let mut channel = self.lock();
         if channel.births.get(&number).is_some_and(|known| Arc::ptr_eq(known, news)) {
             channel.births.remove(&number);
@@ -223,16 +267,16 @@ impl Inner {
 
     /// Ends everything, and returns when nothing is left.
     pub(crate) fn end(&self) {
-        if self.creator != std::process::id() {
+        if self.is_anothers() {
             return;
         }
         let mut channel = self.lock();
         self.close();
-        if !channel.closed {
+        if !self.is_closed() {
             self.wake();
         }
         let until = Instant::now() + PATIENCE;
-        while !channel.closed {
+        while !self.is_closed() {
             let left = until.saturating_duration_since(Instant::now());
             let time = Timespec::try_from(left).unwrap_or_default();
             let mut watched = [PollFd::new(&self.link, PollFlags::IN)];
@@ -241,7 +285,7 @@ impl Inner {
                 _ => self.sort(&mut channel, false),
             }
         }
-        channel.closed = true;
+        self.note_end();
         let mut watched = [PollFd::new(&self.child.pidfd, PollFlags::IN)];
         let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or_default();
         if !matches!(poll(&mut watched, Some(&left)), Ok(1..)) {

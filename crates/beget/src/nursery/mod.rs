@@ -24,6 +24,12 @@ use crate::error::Result;
 /// Clones are the same nursery. It ends when the last of them is dropped, and every [`Process`](crate::Process) and
 /// [`Embryo`](crate::Embryo) born in it; [`end`](Nursery::end) ends it before.
 ///
+/// It has the rights that this process had when it was made: user, group, capabilities, namespaces, filters. A process that has become
+/// another user since, or has other capabilities, is refused by its old nurseries, and [`shared`](Nursery::shared) makes it a new one;
+/// whoever only enters a namespace or puts on a filter is to make a new one by itself.
+///
+/// Its process, or its guard's, is a child of this one: a host that waits for any child may take its status, which does no harm.
+///
 /// What it does not do: if it and its guard are killed at the same moment, by somebody else, what was born in it lives on. Where
 /// `/proc` cannot be read it finds no grandchildren.
 #[derive(Clone, Debug)]

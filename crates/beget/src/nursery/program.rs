@@ -1,6 +1,7 @@
 //! The stub as a file to execute: sealed memory, made once in a process.
 //!
-//! Safety idea: what is executed can be changed by nobody, this process included.
+//! Safety idea: what is executed can be changed by nobody, this process included; its mode, where the kernel does not seal that, is put
+//! right before each use.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ use crate::error::{Error, Fault, Result};
 pub(crate) fn stub() -> Result<&'static OwnedFd> {
     static STUB: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(stub) = STUB.get() {
+        // A program that was loaded directly finds it at `/proc/self/exe`, and may change the mode of what its user owns. Where that is
+        // not sealed it is put right.
+        let _ = rustix::fs::fchmod(stub, Mode::from_raw_mode(0o500));
         return Ok(stub);
     }
     let made = match sealed("beget-stub", PROGRAM, true) {
@@ -43,8 +47,13 @@ pub(crate) fn sealed(name: &str, bytes: &[u8], executable: bool) -> std::result:
     };
     let file = file.map_err(number)?;
     write_all(&file, bytes).map_err(number)?;
+    /// Nobody changes whether it may be executed, by whatever name (`F_SEAL_EXEC`, Linux 6.3).
+    const MODE: SealFlags = SealFlags::from_bits_retain(0x20);
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&file, seals).map_err(number)?;
+    match rustix::fs::fcntl_add_seals(&file, seals | MODE) {
+        Err(rustix::io::Errno::INVAL) => rustix::fs::fcntl_add_seals(&file, seals).map_err(number)?,
+        other => other.map_err(number)?,
+    }
     Ok(file)
 }
 

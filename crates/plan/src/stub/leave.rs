@@ -180,8 +180,12 @@ pub(super) unsafe fn detach(from: &Whereabouts) -> Result<()> {
     // in which this code runs on.
     unsafe {
         core::ptr::copy_nonoverlapping(at as *const u8, copy as *mut u8, length);
-        memory::protect(copy, length, how::READ | how::EXECUTE)?;
-        memory::move_to(copy, length, at)
+        let done = memory::protect(copy, length, how::READ | how::EXECUTE)
+            .and_then(|()| memory::move_to(copy, length, at));
+        if done.is_err() {
+            let _ = memory::unmap(copy, length);
+        }
+        done
     }
 }
 
