@@ -72,6 +72,9 @@ fn json_has_every_field_with_its_kind() {
         assert!(promise["promise"].is_string() && promise["what"].is_string() && promise["by"].is_string());
     }
     assert_eq!(strings(&told["operations"]).last(), Some(&"Execute"));
+    let told = json(&["--base", "--loader", "direct", "--", "sh"]);
+    let operations = strings(&told["operations"]);
+    assert!(operations.contains(&"Map") && operations.last() == Some(&"Enter"), "{operations:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::prepare::Prepared;
 use super::slots::Source;
 use super::{Command, Group};
 use crate::description::{self, Description};
+use crate::embryo::{Part, Place};
 
 fn show_slot(slot: &super::slots::Slot, file: Option<BorrowedFd<'_>>) -> description::Slot {
     use rustix::fs::{OFlags, fcntl_getfl};
@@ -86,10 +87,13 @@ pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
     }
 }
 
-/// The names of the plan's operations. Those that load a program depend on where its process turns out to lie.
+/// The names of the plan's operations. Where a program will be loaded does not change them.
 fn operations(command: &Command, prepared: &Prepared) -> Vec<String> {
-    if prepared.direct.is_some() {
-        return Vec::new();
+    if let Some(direct) = &prepared.direct {
+        let mut part = Part::new();
+        let written = direct.write(command, prepared, 0, &Place::somewhere(), &mut part);
+        let ops = written.map(|()| part.writer.draft.ops().to_vec()).unwrap_or_default();
+        return ops.into_iter().map(|op| op.name().to_owned()).collect();
     }
     let Ok(plan) = Plan::check(&prepared.plan, prepared.engine(command)) else { return Vec::new() };
     (0..plan.count()).filter_map(|index| plan.op(index)).map(|op| op.name().to_owned()).collect()
