@@ -122,15 +122,16 @@ struct Watch {
 impl Watch {
     fn until_end(&mut self, deadline: Option<Instant>) -> Result<Ended, Failure> {
         loop {
-            if let Some(ended) = self.process.try_wait().map_err(own_failure)? {
-                return Ok(ended);
-            }
-            if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
-                self.stop_with(signal);
-            }
             if self.nursery.has_ended() {
                 // Somebody killed it. What it left has come to us, and is not to go on without it.
                 self.process.kill().map_err(own_failure)?;
+            }
+            if let Some(ended) = self.process.try_wait().map_err(own_failure)? {
+                return Ok(ended);
+            }
+            // Last of those that take news off the socket: what one of them finds after this wakes nobody.
+            if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
+                self.stop_with(signal);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) && !self.timed_out {
