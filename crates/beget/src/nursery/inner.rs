@@ -125,9 +125,10 @@ impl Inner {
         self.link.as_fd()
     }
 
+    /// Sends a message; whoever does so has the channel to itself until it is answered.
     pub(super) fn send(
         &self,
-        channel: &mut Channel,
+        _channel: &mut Channel,
         header: Header,
         body: &[u8],
         descriptors: &[BorrowedFd<'_>],
@@ -143,7 +144,6 @@ impl Inner {
                 Fault::Caller,
             ));
         }
-        let _ = channel;
         if self.is_closed() {
             return Err(gone());
         }
