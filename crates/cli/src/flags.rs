@@ -5,10 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use beget::{Grant, Limit, Loader, Support};
+use beget::{Grant, Limit, Support};
+use beget_spec::{Descriptor, Source};
 
-use crate::options::{FdSource, Options};
-use crate::units;
+use crate::options::Options;
 
 /// A command that takes flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn number<T: std::str::FromStr>(value: &OsStr) -> Result<T, String> {
 }
 
 fn grant(options: &mut Options, grant: Grant) -> Result<(), String> {
-    options.grants.push(grant);
+    options.spec.grants.push(grant);
     Ok(())
 }
 
@@ -142,12 +142,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::Limits,
         "memory of all its processes together, such as 512M: needs a cgroup, which this\nversion does not use; with --degrade memory each process is limited for itself",
         |options, value| {
-            options.limits.push(Limit::Memory(units::size(text(&value)?)?));
+            options.spec.limits.push(Limit::Memory(beget_spec::size(text(&value)?)?));
             Ok(())
         },
     ),
     flag("cpus", "N", Group::Limits, "processors it runs on", |options, value| {
-        options.limits.push(Limit::Processors(number(&value)?));
+        options.spec.limits.push(Limit::Processors(number(&value)?));
         Ok(())
     }),
     flag(
@@ -156,7 +156,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::Limits,
         "processes and threads at once: needs a cgroup, which this version does not use;\nwith --degrade processes all processes of this user are counted",
         |options, value| {
-            options.limits.push(Limit::Processes(number(&value)?));
+            options.spec.limits.push(Limit::Processes(number(&value)?));
             Ok(())
         },
     ),
@@ -166,7 +166,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::Limits,
         "open files of each process, instead of 1024",
         |options, value| {
-            options.limits.push(Limit::OpenFiles(number(&value)?));
+            options.spec.limits.push(Limit::OpenFiles(number(&value)?));
             Ok(())
         },
     ),
@@ -176,11 +176,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::Limits,
         "end the whole tree after this time, such as 90s, 5m or 1.5h",
         |options, value| {
-            let time = units::duration(text(&value)?)?;
+            let time = beget_spec::duration(text(&value)?)?;
             if time.is_zero() {
                 return Err("wants more than no time".into());
             }
-            options.timeout = Some(time);
+            options.spec.timeout = Some(time);
             Ok(())
         },
     ),
@@ -190,7 +190,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::How,
         "start there instead of in /, where relative arguments are looked for; being there\ngrants nothing",
         |options, value| {
-            options.directory = Some(PathBuf::from(value));
+            options.spec.directory = Some(PathBuf::from(value));
             Ok(())
         },
     ),
@@ -200,7 +200,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::How,
         "execute no other program; a loader or an interpreter can still map code",
         |options, _| {
-            options.only = true;
+            options.spec.only = true;
             Ok(())
         },
     ),
@@ -210,11 +210,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::How,
         "who puts the program into memory: the kernel, by an exec, or Beget, without one; with\n--only it can then execute nothing at all. /proc/PID/exe is not the program then",
         |options, value| {
-            options.loader = match text(&value)? {
-                "kernel" => Loader::Kernel,
-                "direct" => Loader::Direct,
-                _ => return Err("wants kernel or direct".into()),
-            };
+            options.spec.loader = beget_spec::loader(text(&value)?)?;
             Ok(())
         },
     ),
@@ -224,7 +220,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::How,
         "stop before the program's first instruction, tell its process number and wait, for a\ndebugger to attach (gdb -p) or somebody to continue it (kill -CONT); it has SIGCONT\nblocked from then on",
         |options, _| {
-            options.suspend = true;
+            options.spec.suspend = true;
             Ok(())
         },
     ),
@@ -234,7 +230,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::How,
         "go on where this kernel cannot keep the promise; `show` lists what is not enforced",
         |options, value| {
-            options.degraded.push(text(&value)?.parse()?);
+            options.spec.degraded.push(text(&value)?.parse()?);
             Ok(())
         },
     ),
@@ -266,7 +262,7 @@ fn env(options: &mut Options, value: OsString) -> Result<(), String> {
             std::env::var_os(OsStr::from_bytes(bytes)).ok_or("not set here, so there is nothing to pass")?,
         ),
     };
-    options.environment.push((OsStr::from_bytes(name).to_owned(), value));
+    options.spec.environment.push((OsStr::from_bytes(name).to_owned(), Some(value)));
     Ok(())
 }
 
@@ -276,16 +272,15 @@ fn fd(options: &mut Options, value: OsString) -> Result<(), String> {
     let (name, what) = (text(OsStr::from_bytes(&bytes[..at]))?.to_owned(), &bytes[at + 1..]);
     let digits = what.strip_prefix(b"-").unwrap_or(what);
     let source = if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
-        // A number that no descriptor can have is as wrong as one that is not open, and told in the same words.
-        FdSource::Number(text(OsStr::from_bytes(what))?.parse().unwrap_or(-1))
+        Source::Number(text(OsStr::from_bytes(what))?.parse().map_err(|_| "bad file descriptor")?)
     } else {
         let (path, writing) = match what.strip_suffix(b":rw") {
             Some(path) => (path, true),
             None => (what, false),
         };
-        FdSource::Path { path: PathBuf::from(OsString::from_vec(path.to_vec())), writing }
+        Source::Path { path: PathBuf::from(OsString::from_vec(path.to_vec())), writing }
     };
-    options.fds.push((name, value, source));
+    options.spec.descriptors.push(Descriptor { name, source });
     Ok(())
 }
 

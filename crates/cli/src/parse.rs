@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use beget_spec::distance;
 use lexopt::Arg;
 
 use crate::flags::{Command, FLAGS};
@@ -26,8 +27,8 @@ pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, 
                 return Err(format!("flag -{letter}: no such flag; see beget help"));
             }
             Some(Arg::Value(program)) => {
-                options.program = Some(program);
-                options.arguments = parser.raw_args().map_err(|error| error.to_string())?.collect();
+                options.spec.program = Some(program);
+                options.spec.arguments = parser.raw_args().map_err(|error| error.to_string())?.collect();
                 break;
             }
         };
@@ -43,7 +44,7 @@ pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, 
         (flag.apply)(&mut options, value)
             .map_err(|why| format!("flag {}: {why}", format!("--{name} {}", shown.display()).trim_end()))?;
     }
-    if options.program.is_none() && command == Command::Run {
+    if options.spec.program.is_none() && command == Command::Run {
         return Err("program: no name was given; usage: beget run [FLAGS] -- PROGRAM [ARG...]".into());
     }
     Ok(Parsed::Options(Box::new(options)))
@@ -64,20 +65,4 @@ fn nearest(name: &str) -> String {
         Some((distance, flag)) if distance <= 2 => format!("; did you mean --{flag}?"),
         _ => "; see beget help".to_owned(),
     }
-}
-
-/// How many letters must change to make one word the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -28,11 +28,10 @@ fn own_failure(message: impl ToString) -> Failure {
 }
 
 /// Runs the program and gives the exit code.
-pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
-    let program = options.program.take().unwrap_or_default();
+pub(crate) fn run(options: Options) -> Result<u8, Failure> {
     let mut terminal = Terminal::find();
-    let mut command = options.command(&program, terminal.as_mut()).map_err(own_failure)?;
-    if options.grants.contains(&beget::Grant::Spawn) && !Tree::can_be_listed() {
+    let mut command = options.command(terminal.as_mut()).map_err(own_failure)?;
+    if options.spec.has(&beget::Grant::Spawn) && !Tree::can_be_listed() {
         let why = "/proc cannot be read here, so what the program leaves behind could not be ended";
         return Err(own_failure(format!("grant --spawn: {why}")));
     }
@@ -61,10 +60,10 @@ pub(crate) fn run(mut options: Options) -> Result<u8, Failure> {
     // What it holds is closed while the program starts, not after it has ended.
     drop(command);
     let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());
-    let suspended = if options.suspend { Suspended::Soon } else { Suspended::No };
+    let suspended = if options.spec.suspend { Suspended::Soon } else { Suspended::No };
     let mut watch =
         Watch { process, nursery, signals, terminal, refused, unheard, suspended, timed_out: false };
-    let ended = watch.until_end(options.timeout.and_then(|time| started.checked_add(time)));
+    let ended = watch.until_end(options.spec.timeout.and_then(|time| started.checked_add(time)));
     watch.nursery.end();
     tree.end_all();
     if let Some(terminal) = &mut watch.terminal {
@@ -272,7 +271,7 @@ impl Watch {
             say(&format!("limit --timeout: the program was ended after {:.3} s", time.as_secs_f64()));
         }
         if !ended.status.success() {
-            if ended.exit_code() == 127 && !options.grants.contains(&beget::Grant::Base) {
+            if ended.exit_code() == 127 && !options.spec.has(&beget::Grant::Base) {
                 say("the program ended with 127: without --base it finds no libraries of the system");
             }
             for (refusal, times) in &self.refused {

@@ -11,9 +11,9 @@ use crate::{FAILED, units};
 
 /// Prints it.
 pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
-    let program = options.program.take().unwrap_or_else(|| "/bin/true".into());
+    options.spec.program.get_or_insert_with(|| "/bin/true".into());
     let mut terminal = Terminal::find();
-    let mut command = options.command(&program, terminal.as_mut()).map_err(|message| (message, FAILED))?;
+    let mut command = options.command(terminal.as_mut()).map_err(|message| (message, FAILED))?;
     let description = command.describe().map_err(|error| (error.to_string(), error.exit_code()))?;
     let text = if options.json {
         format!("{:#}\n", as_json(&description, &options))
@@ -85,7 +85,7 @@ fn as_table(description: &Description, options: &Options) -> String {
     );
     table.row(
         "time",
-        options.timeout.map_or("no limit".to_owned(), |time| format!("{} s", time.as_secs_f64())),
+        options.spec.timeout.map_or("no limit".to_owned(), |time| format!("{} s", time.as_secs_f64())),
         "",
     );
     table.end_section("PROGRAM");
@@ -157,7 +157,7 @@ fn as_json(description: &Description, options: &Options) -> Value {
         "session": description.session,
         "foreground": description.foreground,
         "spawn": description.spawn,
-        "timeout": options.timeout.map(|time| time.as_secs_f64()),
+        "timeout": options.spec.timeout.map(|time| time.as_secs_f64()),
         "descriptors": description.slots.iter().map(|slot| json!({"number": slot.number, "name": slot.name})).collect::<Vec<_>>(),
         "files": description.files.iter().map(|file| json!({"path": file.path.to_string_lossy(), "rights": file.rights.to_string(), "below": file.below})).collect::<Vec<_>>(),
         "network": description.network.iter().map(ToString::to_string).collect::<Vec<_>>(),
