@@ -3,6 +3,7 @@
 mod ends;
 mod files;
 mod groups;
+mod pty;
 mod reuse;
 mod slots;
 mod streams;

@@ -14,6 +14,8 @@ pub struct Slot {
     pub name: String,
     /// It is a terminal.
     pub terminal: bool,
+    /// It is a terminal that was made for the program, which nobody else uses.
+    pub own: bool,
     /// It is open for reading. A terminal that is read from another session than its own gives what is typed there.
     pub readable: bool,
     /// It is a Unix socket that is a datagram one or not connected: every socket that has a path can be reached through it.
@@ -84,13 +86,14 @@ impl Description {
             "metadata: stat, chmod, utimes and the existence of this user's own files, by path",
             "information: numbers and existence of other processes, the machine's name, load and clocks",
         ];
-        if self.slots.iter().any(|slot| slot.terminal) {
+        let callers = |slot: &Slot| slot.terminal && !slot.own;
+        if self.slots.iter().any(callers) {
             open.push("the terminal: what is drawn on it, and its settings (fake input is refused)");
         }
-        if !self.session && self.spawn && self.slots.iter().any(|slot| slot.terminal) {
+        if !self.session && self.spawn && self.slots.iter().any(callers) {
             open.push("the terminal, with --spawn: it can stop and interrupt other jobs of the session");
         }
-        if self.session && self.slots.iter().any(|slot| slot.terminal && slot.readable) {
+        if self.session && self.slots.iter().any(|slot| callers(slot) && slot.readable) {
             open.push("the terminal: what is typed there can be read, through a descriptor open for reading");
         }
         if self.files.iter().any(|file| {

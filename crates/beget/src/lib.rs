@@ -61,6 +61,7 @@ mod error;
 mod nursery;
 mod process;
 mod program;
+mod pty;
 mod refusals;
 mod stdio;
 mod writer;
@@ -78,6 +79,7 @@ pub use end::{Ended, Usage};
 pub use error::{Error, Fault, Result};
 pub use nursery::Nursery;
 pub use process::{Output, Process};
+pub use pty::{Pty, WindowSize};
 pub use refusals::{Refusal, Refusals};
 pub use stdio::Stdio;
 

@@ -48,6 +48,7 @@ pub struct Process {
     parent: Parent,
     ended: Mutex<Option<Ended>>,
     pub(crate) kill_on_drop: bool,
+    pub(crate) output_limit: Option<u64>,
     /// The nursery that was made for it alone.
     pub(crate) tree: Option<Nursery>,
     /// Grants whose rules live only as long as somebody holds their files.
@@ -65,6 +66,9 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// How it ended and what it used.
     pub ended: Ended,
+    /// It wrote more than [`Command::output_limit`](crate::Command::output_limit) allows: what is here is what it wrote up to that, and
+    /// it was ended.
+    pub limited: bool,
 }
 
 impl Process {
@@ -79,6 +83,7 @@ impl Process {
             parent,
             ended: Mutex::new(None),
             kill_on_drop: false,
+            output_limit: None,
             tree: None,
             held: Arc::default(),
         }
@@ -217,17 +222,28 @@ impl Process {
         }
     }
 
-    /// Waits for the end and collects what it wrote to piped streams meanwhile.
+    /// Waits for the end and collects what it wrote to piped streams meanwhile, up to
+    /// [`Command::output_limit`](crate::Command::output_limit).
     ///
     /// # Errors
-    /// As for [`wait`](Process::wait), and those of reading a pipe.
+    /// As for [`wait`](Process::wait), those of reading a pipe, and of ending it at the limit.
     pub fn wait_with_output(mut self) -> Result<Output> {
         drop(self.stdin.take());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let streams = [self.stdout.take(), self.stderr.take()];
-        collect(streams, [&mut stdout, &mut stderr]).map_err(|error| Error::io("output", error))?;
+        let mut streams = [self.stdout.take(), self.stderr.take()];
+        let limit = self.output_limit.unwrap_or(u64::MAX);
+        let limited = collect(&mut streams, [&mut stdout, &mut stderr], limit)
+            .map_err(|error| Error::io("output", error))?;
+        if limited {
+            // Before the pipes are closed, or it might end by itself for want of a reader.
+            self.kill()?;
+            if self.tree.is_some() {
+                self.kill_tree()?;
+            }
+        }
+        drop(streams);
         let ended = self.wait()?;
-        Ok(Output { status: ended.status, stdout, stderr, ended })
+        Ok(Output { status: ended.status, stdout, stderr, ended, limited })
     }
 
     /// Ends it with SIGKILL. Nothing happens when it has ended already.
@@ -342,8 +358,13 @@ impl Drop for Process {
     }
 }
 
-/// Reads several pipes to their ends at once, without threads.
-fn collect(mut streams: [Option<PipeReader>; 2], buffers: [&mut Vec<u8>; 2]) -> std::io::Result<()> {
+/// Reads several pipes to their ends at once, without threads. Says whether there was more than `limit` bytes in them together, which
+/// is where it stops.
+fn collect(
+    streams: &mut [Option<PipeReader>; 2],
+    buffers: [&mut Vec<u8>; 2],
+    mut limit: u64,
+) -> std::io::Result<bool> {
     let mut chunk = [0; 16 << 10];
     while streams.iter().any(Option::is_some) {
         let mut watched: Vec<PollFd<'_>> =
@@ -358,11 +379,16 @@ fn collect(mut streams: [Option<PipeReader>; 2], buffers: [&mut Vec<u8>; 2]) -> 
                 continue;
             }
             let read = stream.as_mut().map_or(Ok(0), |stream| stream.read(&mut chunk))?;
-            buffers[buffer].extend_from_slice(&chunk[..read]);
+            let taken = usize::try_from(limit).map_or(read, |limit| limit.min(read));
+            buffers[buffer].extend_from_slice(&chunk[..taken]);
+            limit -= taken as u64;
+            if taken < read {
+                return Ok(true);
+            }
             if read == 0 {
                 *stream = None;
             }
         }
     }
-    Ok(())
+    Ok(false)
 }

@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Null,
     Piped,
     File(OwnedFd),
+    /// The terminal that is its own.
+    Pty,
 }
 
 impl Stdio {

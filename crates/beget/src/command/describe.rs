@@ -29,6 +29,7 @@ fn show_slot(slot: &super::slots::Slot, file: Option<BorrowedFd<'_>>) -> descrip
         number: slot.number,
         name: slot.name.clone(),
         terminal: is(|file| file.is_terminal()),
+        own: slot.source == Source::Terminal,
         readable: is(|file| fcntl_getfl(file).is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::WRONLY)),
         reaches_sockets: is(|file| {
             socket_domain(file) == Ok(AddressFamily::UNIX)

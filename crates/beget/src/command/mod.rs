@@ -23,6 +23,7 @@ use crate::end::Ended;
 use crate::error::Result;
 use crate::nursery::Nursery;
 use crate::process::{Output, Process};
+use crate::pty::Pty;
 use crate::stdio::{Kind, Stdio};
 
 pub use batch::Batch;
@@ -100,6 +101,7 @@ pub struct Command {
     cgroup: Option<OwnedFd>,
     die_with_thread: bool,
     kill_on_drop: bool,
+    output_limit: Option<u64>,
     tell_refusals: bool,
     nursery: Option<Nursery>,
     own_tree: bool,
@@ -174,6 +176,7 @@ impl Command {
             cgroup: None,
             die_with_thread: false,
             kill_on_drop: false,
+            output_limit: None,
             tell_refusals: false,
             nursery: None,
             own_tree: false,
@@ -241,8 +244,12 @@ impl Command {
         process_group(this, group: i32) { this.group = Group::Join(group); }
         /// Whether it gets a session of its own, as it does by default; else it stays in the caller's session and group.
         session(this, own: bool) { this.group = if own { Group::Session } else { Group::Caller }; }
-        /// Makes a terminal the controlling one of its session. Give it as a stream too if the program is to use it.
-        controlling_terminal(this, terminal: impl Into<OwnedFd>) { this.terminal = Some(terminal.into()); }
+        /// Makes a terminal the controlling one of its session. Give it as a stream too if the program is to use it. Takes back what
+        /// [`pty`](Command::pty) gave.
+        controlling_terminal(this, terminal: impl Into<OwnedFd>) {
+            this.terminal = Some(terminal.into());
+            this.streams.iter_mut().for_each(|stream| { stream.take_if(|kind| matches!(kind, Kind::Pty)); });
+        }
         /// Makes its process group the foreground one of the terminal that is its standard input, before it runs.
         foreground(this, foreground: bool) { this.foreground = foreground; }
         /// The file mode creation mask, instead of `022`.
@@ -256,6 +263,10 @@ impl Command {
         die_with_thread(this, die: bool) { this.die_with_thread = die; }
         /// Kills it, and waits for it, when its [`Process`] is dropped.
         kill_on_drop(this, kill: bool) { this.kill_on_drop = kill; }
+        /// The most that [`output`](Command::output) and [`Process::wait_with_output`] collect from its standard output and error
+        /// together, in bytes. One that writes more is ended, with its tree if that is its own ([`own_tree`](Command::own_tree)), and
+        /// [`Output::limited`] says so: endless output does not fill this process's memory. What it writes elsewhere is not counted.
+        output_limit(this, bytes: u64) { this.output_limit = Some(bytes); }
         /// Asks for [`Refusals`](crate::Refusals), which the caller must then serve.
         tell_refusals(this, tell: bool) { this.tell_refusals = tell; }
         /// It is born in this nursery: a child of it, not of this process. Without this a nursery is used only where one is needed.
@@ -281,6 +292,19 @@ impl Command {
         suspended(this, suspended: bool) { this.suspended = suspended; }
         /// What to take the kernel for: [`Support::with_landlock_at_most`] shows what would hold on an older one.
         support(this, support: Support) { this.support = support; }
+    }
+
+    /// Gives the other end of a pseudo-terminal as standard input, output and error, and makes it the controlling terminal of a session
+    /// of its own, which it may also open by its name and as `/dev/tty`. A stream that is set afterwards is what it is set to.
+    ///
+    /// The command holds that end from now on: drop it, or the master never tells the end of what is written.
+    ///
+    /// # Errors
+    /// `EMFILE`, and what else keeps the other end from being opened.
+    pub fn pty(&mut self, pty: &Pty) -> Result<&mut Command> {
+        self.session(true).controlling_terminal(pty.slave()?);
+        self.streams = [Some(Kind::Pty), Some(Kind::Pty), Some(Kind::Pty)];
+        Ok(self)
     }
 
     /// Starts it.
@@ -368,6 +392,11 @@ impl Command {
     /// Whether its parent is a nursery.
     fn uses_nursery(&self) -> bool {
         !self.own_child && (self.in_batch || self.nursery.is_some() || self.own_tree || self.needs_embryo())
+    }
+
+    /// Whether its terminal is one of its own, which it may open by name.
+    fn has_pty(&self) -> bool {
+        self.streams.iter().any(|stream| matches!(stream, Some(Kind::Pty)))
     }
 
     fn has_ambient(&self) -> bool {

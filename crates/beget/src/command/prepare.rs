@@ -144,6 +144,9 @@ fn look_at_given(command: &Command) -> Result<Given> {
 
 /// Opens and builds all that a spawn of `command` needs.
 pub(super) fn prepare(command: &Command) -> Result<Prepared> {
+    if command.has_pty() && command.group != Group::Session {
+        return Err(crate::pty::wants_session());
+    }
     let ambient = command.has_ambient();
     let search = Search {
         path: command.child_path(),
@@ -163,7 +166,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     if confined && command.support.landlock.is_some() {
         helpers.push((Source::Ruleset, "Landlock ruleset"));
     }
-    if command.terminal.is_some() {
+    if command.terminal.is_some() && !command.has_pty() {
         helpers.push((Source::Terminal, "controlling terminal"));
     }
     if confined && command.tell_refusals {
@@ -181,6 +184,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let authority = if confined {
         let mut files = std::mem::take(&mut program.files);
         files.extend(given_directories(command)?);
+        files.extend(own_terminal(command)?);
         Authority::prepare(Request {
             grants: &command.grants,
             limits: &command.limits,
@@ -283,6 +287,27 @@ fn given_directories(command: &Command) -> Result<Vec<Opened>> {
         }
     }
     Ok(directories)
+}
+
+/// Its own terminal by its names: there is nobody else whom it would give.
+fn own_terminal(command: &Command) -> Result<Vec<Opened>> {
+    let (true, Some(slave)) = (command.has_pty(), &command.terminal) else { return Ok(Vec::new()) };
+    let failed = |error: std::io::Error| Error::io("pseudo-terminal", error);
+    let mut files = vec![slave.try_clone().map_err(failed)?];
+    match rustix::fs::open("/dev/tty", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(tty) => files.push(tty),
+        // It has the streams, then, and no other way.
+        Err(rustix::io::Errno::NOENT) => {}
+        Err(errno) => return Err(Error::io("/dev/tty", errno)),
+    }
+    let names = ["pseudo-terminal", "/dev/tty"].map(std::path::Path::new);
+    let adopt = |(file, name)| Opened::adopt(file, Rights::TERMINAL, name);
+    files
+        .into_iter()
+        .zip(names)
+        .map(adopt)
+        .collect::<rustix::io::Result<_>>()
+        .map_err(|errno| failed(errno.into()))
 }
 
 fn open_null() -> Result<OwnedFd> {

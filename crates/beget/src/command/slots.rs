@@ -77,6 +77,7 @@ impl Slots {
                 Some(Kind::Null) => Source::Null,
                 Some(Kind::Piped) => Source::Pipe(number),
                 Some(Kind::File(_)) => Source::Stream(number),
+                Some(Kind::Pty) => Source::Terminal,
             };
             put(number as i32, name.to_owned(), source, true)?;
         }

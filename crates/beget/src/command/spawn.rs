@@ -80,6 +80,7 @@ impl Pipes {
         mut process: Process,
     ) -> Result<Process> {
         (process.kill_on_drop, process.held) = (command.kill_on_drop, Arc::clone(&prepared.held));
+        process.output_limit = command.output_limit;
         process.stdin = self.input.map(|(_, ours)| ours);
         let [stdout, stderr] = self.outputs;
         process.stdout = stdout.map(|(ours, _)| ours);
