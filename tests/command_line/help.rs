@@ -1,5 +1,7 @@
 //! Help and version.
 
+use beget_tests::{beget, finish, text};
+
 use super::ran;
 
 #[test]
@@ -22,6 +24,43 @@ fn help_is_told_by_every_name_and_is_no_error() {
             assert_eq!(ran(&[command, "--base", name]).1, page);
         }
     }
+}
+
+/// `help COMMAND` and `COMMAND --help` are one page, for every command that the overview lists.
+#[test]
+fn every_command_has_its_page() {
+    let overview = ran(&["help"]).1;
+    let list = overview.split("\nCOMMANDS\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.len() >= 5, "{list}");
+    for name in names {
+        let (code, page, errors) = ran(&["help", name]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""));
+        assert!(page.starts_with(&format!("beget {name}")), "{page}");
+        assert_eq!(ran(&[name, "--help"]).1, page);
+    }
+    let (code, out, errors) = ran(&["help", "rum"]);
+    assert_eq!((code, out.as_str()), (Some(125), ""));
+    assert!(errors.starts_with("beget: command rum: no such command; there are run, show, "), "{errors}");
+}
+
+/// Bold letters are for a terminal alone.
+#[test]
+fn what_is_piped_has_no_bold_letters() {
+    for words in [&["help"][..], &["run", "--help"]] {
+        let output = finish(beget().args(words).env("TERM", "xterm"));
+        assert!(!text(&output.stdout).contains('\x1b'));
+    }
+    let on_terminal = |setting: &str| {
+        let line = format!("{setting} {} run --help", beget_tests::program("beget-under-test").display());
+        text(&finish(std::process::Command::new("script").args(["-qec", &line, "/dev/null"])).stdout)
+    };
+    if !beget_tests::has("script") {
+        return beget_tests::skip("what_is_piped_has_no_bold_letters", beget_tests::Need::Program("script"));
+    }
+    assert!(on_terminal("TERM=xterm").contains("\x1b[1m--read\x1b[0m PATH"));
+    assert!(!on_terminal("TERM=dumb").contains('\x1b'));
+    assert!(!on_terminal("TERM=xterm NO_COLOR=1").contains('\x1b'));
 }
 
 /// Without a word it tells what it is, and that this was no success.

@@ -1,8 +1,10 @@
 //! The command line: help, `show`, exit codes, messages, signals, streams, and Beget inside Beget.
 
 mod codes;
+mod completions;
 mod help;
 mod nested;
+mod pages;
 mod show;
 mod signals;
 mod streams;

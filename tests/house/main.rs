@@ -98,3 +98,23 @@ fn nothing_is_left_undone() {
         }
     }
 }
+
+#[test]
+fn what_is_written_from_the_tables_is_as_they_say() {
+    let Some(root) = sources("what_is_written_from_the_tables_is_as_they_say") else { return };
+    for page in beget_cli::pages() {
+        let kept = fs::read_to_string(root.join(&page.path)).unwrap_or_default();
+        let place = kept.lines().zip(page.text.lines()).position(|(kept, written)| kept != written);
+        assert!(
+            kept == page.text,
+            "{} is not what the tables of commands and flags say, from line {} on; `cargo run -p beget-cli --example pages` writes it anew",
+            page.path,
+            place.map_or(kept.lines().count(), |line| line + 1),
+        );
+    }
+    // And nothing lies there that is not written any more.
+    let written: Vec<PathBuf> = beget_cli::pages().iter().map(|page| root.join(&page.path)).collect();
+    for entry in fs::read_dir(root.join("docs/man")).expect("it is ours").flatten() {
+        assert!(written.contains(&entry.path()), "{} is left over", entry.path().display());
+    }
+}

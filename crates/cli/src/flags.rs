@@ -186,7 +186,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
     flag(
         "cwd",
-        "PATH",
+        "DIR",
         Group::How,
         "start there instead of in /, where relative arguments are looked for; being there\ngrants nothing",
         |options, value| {
@@ -245,7 +245,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "json",
         "",
         Group::How,
-        "`show`: print JSON. `run`: at the end print the result as JSON, on standard error",
+        "print JSON; `run` does it at the end, with the result, on standard error",
         |options, _| {
             options.json = true;
             Ok(())

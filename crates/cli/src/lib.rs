@@ -5,9 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod commands;
+mod completions;
 mod flags;
 mod help;
 mod options;
+mod pages;
 mod parse;
 mod run;
 mod show;
@@ -20,7 +23,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use parse::Parsed;
+pub use pages::{Page, pages};
 
 /// The exit code of Beget's own failures.
 const FAILED: u8 = 125;
@@ -29,7 +32,7 @@ const FAILED: u8 = 125;
 #[must_use]
 pub fn main() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match prepare().and_then(|()| dispatch(&arguments)) {
+    match prepare().and_then(|()| commands::dispatch(&arguments)) {
         Ok(code) => code,
         Err((message, code)) => {
             say(&message);
@@ -80,32 +83,5 @@ fn tell(text: &str) -> Result<u8, (String, u8)> {
             Err((format!("standard output: {words}"), FAILED))
         }
         _ => Ok(0),
-    }
-}
-
-fn dispatch(arguments: &[OsString]) -> Result<u8, (String, u8)> {
-    let usage = |message: String| (message, FAILED);
-    let (command, rest) = match arguments.split_first() {
-        None => {
-            return tell(&help::overview()).map(|_| FAILED);
-        }
-        Some((command, rest)) => (command.to_str().unwrap_or_default(), rest),
-    };
-    match command {
-        "run" | "show" => {
-            let command = if command == "run" { flags::Command::Run } else { flags::Command::Show };
-            match parse::parse(command, rest).map_err(usage)? {
-                Parsed::Help => tell(&help::page(command)),
-                Parsed::Options(options) => match command {
-                    flags::Command::Run => run::run(*options),
-                    flags::Command::Show => show::show(*options),
-                },
-            }
-        }
-        "help" | "--help" | "-h" => tell(&help::overview()),
-        "version" | "--version" | "-V" => tell(concat!("beget ", env!("CARGO_PKG_VERSION"), "\n")),
-        other => {
-            Err(usage(format!("command {other}: no such command; there are run, show, help and version")))
-        }
     }
 }

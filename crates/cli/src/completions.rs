@@ -1,0 +1,253 @@
+//! Completions for bash, zsh and fish, written from the tables of commands and flags.
+//!
+//! What completes a value follows from the value's name in the table of flags: `PATH` is a file, `kernel|direct` one of two words. So
+//! a new flag needs nothing here, unless its value has a new name; then a test says so.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+
+use beget::Promise;
+
+use crate::commands::{COMMANDS, Takes};
+use crate::flags::{FLAGS, Flag};
+use crate::{FAILED, tell};
+
+const BASH: &str = include_str!("completions/beget.bash");
+const ZSH: &str = include_str!("completions/beget.zsh");
+const FISH: &str = include_str!("completions/beget.fish");
+
+/// What completes a flag's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// The flag takes none.
+    None,
+    /// A file or a folder, also after the last `=` or `:`.
+    File,
+    Folder,
+    Words(Vec<String>),
+    /// A variable of the environment.
+    Variable,
+    /// Numbers, names and texts, which nobody can know.
+    Anything,
+}
+
+impl Value {
+    /// By the value's name; nothing for a name that is not known here.
+    pub(crate) fn of(flag: &Flag) -> Option<Value> {
+        let words = |words: &[&str]| Value::Words(words.iter().map(|word| (*word).to_owned()).collect());
+        let name = flag.value;
+        Some(match name {
+            "" => Value::None,
+            "PROMISE" => words(&Promise::ALL.iter().map(|promise| promise.word()).collect::<Vec<_>>()),
+            "landlock=N|none" => {
+                let mut known = vec!["landlock=none".to_owned()];
+                // From the sixth on every promise is kept.
+                known.extend((1..=6).map(|abi| format!("landlock={abi}")));
+                Value::Words(known)
+            }
+            "NAME[=VALUE]" => Value::Variable,
+            "PORT" | "N" | "SIZE" | "DURATION" | "NAME" | "NAME=VALUE" | "DST=TEXT" => Value::Anything,
+            "DIR" | "DST" | "DST[=SIZE]" => Value::Folder,
+            _ if ["PATH", "FILE", "SRC", "TARGET"].iter().any(|part| name.contains(part)) => Value::File,
+            _ if name.contains('|') && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-' | b'|')) => {
+                words(&name.split('|').collect::<Vec<_>>())
+            }
+            _ => return None,
+        })
+    }
+
+    fn of_known(flag: &Flag) -> Value {
+        Value::of(flag).unwrap_or(Value::Anything)
+    }
+}
+
+/// `beget completions SHELL`.
+pub(crate) fn print(words: &[OsString]) -> Result<u8, (String, u8)> {
+    match words {
+        [shell] => match script(&shell.to_string_lossy()) {
+            Some(script) => tell(&script),
+            None => Err((format!("shell {}: there are bash, zsh and fish", shell.display()), FAILED)),
+        },
+        _ => Err(("shell: wants one of bash, zsh and fish".to_owned(), FAILED)),
+    }
+}
+
+/// The script for a shell.
+pub(crate) fn script(shell: &str) -> Option<String> {
+    Some(match shell {
+        "bash" => bash(),
+        "zsh" => zsh(),
+        "fish" => fish(),
+        _ => return None,
+    })
+}
+
+/// What a flag says of itself, up to where it goes into detail: a list has one line for it.
+fn short(help: &str) -> String {
+    let help = help.replace('\n', " ");
+    let end = [": ", "; ", ". ", ", such"].iter().filter_map(|mark| help.find(mark)).min();
+    help[..end.unwrap_or(help.len())].to_owned()
+}
+
+fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The names of the commands that take what `takes` says.
+fn commands(takes: impl Fn(Takes) -> bool) -> String {
+    joined(COMMANDS.iter().filter(|entry| takes(entry.takes)).map(|entry| entry.name))
+}
+
+/// Lines of a shell's `case`: what completes after a command that takes one of some words.
+fn words_by_command(line: impl Fn(&str, &str) -> String) -> String {
+    let mut text = String::new();
+    for entry in COMMANDS {
+        match entry.takes {
+            Takes::Word(words) => text.push_str(&line(entry.name, &words.join(" "))),
+            Takes::Command => text.push_str(&line(entry.name, &commands(|_| true))),
+            Takes::Flags | Takes::Nothing => {}
+        }
+    }
+    text
+}
+
+fn bash() -> String {
+    let mut values = String::new();
+    for (kind, known) in [("file", Value::File), ("folder", Value::Folder), ("variable", Value::Variable)] {
+        let names = FLAGS.iter().filter(|flag| Value::of_known(flag) == known);
+        let names: Vec<String> = names.map(|flag| format!("--{}", flag.name)).collect();
+        if !names.is_empty() {
+            let _ = writeln!(values, "        {}) kind={kind} ;;", names.join("|"));
+        }
+    }
+    for flag in FLAGS {
+        if let Value::Words(words) = Value::of_known(flag) {
+            let _ = writeln!(values, "        --{}) kind=words words='{}' ;;", flag.name, words.join(" "));
+        }
+    }
+    let names = |with_value: bool| {
+        let names = FLAGS.iter().filter(|flag| flag.value.is_empty() != with_value);
+        names.map(|flag| format!("--{}", flag.name)).collect::<Vec<_>>()
+    };
+    BASH.replace("@COMMANDS@", &commands(|_| true))
+        .replace("@WITH_FLAGS@", &commands(|takes| takes == Takes::Flags).replace(' ', "|"))
+        .replace("@WITH_VALUE@", &names(true).join("|"))
+        .replace("@FLAGS@", &[names(true), names(false)].concat().join(" "))
+        .replace("        @VALUES@\n", &values)
+        .replace(
+            "        @WORDS@\n",
+            &words_by_command(|name, words| format!("        {name}) words='{words}' ;;\n")),
+        )
+}
+
+/// Between the quotes and brackets of `_arguments`.
+fn for_zsh(text: &str) -> String {
+    let mut quoted = String::new();
+    for letter in text.chars() {
+        match letter {
+            '[' | ']' | ':' | '\\' => quoted.extend(['\\', letter]),
+            '\'' => quoted.push_str("'\\''"),
+            _ => quoted.push(letter),
+        }
+    }
+    quoted
+}
+
+fn zsh() -> String {
+    let mut flags = String::new();
+    for flag in FLAGS {
+        let (name, what) = (flag.name, for_zsh(&short(flag.help)));
+        let action = match Value::of_known(flag) {
+            Value::None => {
+                let _ = writeln!(flags, "                '*--{name}[{what}]' \\");
+                continue;
+            }
+            Value::File if flag.value.contains('=') || flag.value.contains(':') => "_beget_file".to_owned(),
+            Value::File => "_files".to_owned(),
+            Value::Folder => "_files -/".to_owned(),
+            Value::Words(words) => format!("({})", words.join(" ")),
+            Value::Variable => "_parameters -g \"*export*\"".to_owned(),
+            Value::Anything => " ".to_owned(),
+        };
+        let value = for_zsh(flag.value);
+        let _ = writeln!(flags, "                '*--{name}=[{what}]:{value}:{action}' \\");
+    }
+    let list = COMMANDS.iter().map(|entry| format!("        '{}:{}'\n", entry.name, for_zsh(entry.summary)));
+    ZSH.replace("        @COMMANDS@\n", &list.collect::<String>())
+        .replace("@WITH_FLAGS@", &commands(|takes| takes == Takes::Flags).replace(' ', "|"))
+        .replace("                @FLAGS@\n", &flags)
+        .replace(
+            "        @WORDS@\n",
+            &words_by_command(|name, words| {
+                format!("        {name}) (( CURRENT == 2 )) && compadd -- {words} ;;\n")
+            }),
+        )
+}
+
+/// Between single quotes.
+fn for_fish(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\'', "\\'")
+}
+
+fn fish() -> String {
+    let mut lines = String::new();
+    for entry in COMMANDS {
+        let (name, what) = (entry.name, for_fish(entry.summary));
+        let _ = writeln!(lines, "complete -c beget -n __beget_wants_command -a {name} -d '{what}'");
+    }
+    lines.push_str(&words_by_command(|name, words| {
+        format!("complete -c beget -n '__beget_wants_word {name}' -a '{words}'\n")
+    }));
+    for flag in FLAGS {
+        let (name, what) = (flag.name, for_fish(&short(flag.help)));
+        let value = match Value::of_known(flag) {
+            Value::None => "",
+            Value::File => " -r -F",
+            Value::Folder => " -x -a '(__fish_complete_directories)'",
+            Value::Variable => " -x -a '(set --names --export)'",
+            Value::Anything => " -x",
+            Value::Words(words) => {
+                let words = words.join(" ");
+                let _ = writeln!(
+                    lines,
+                    "complete -c beget -n __beget_wants_flag -l {name} -x -a '{words}' -d '{what}'"
+                );
+                continue;
+            }
+        };
+        let _ = writeln!(lines, "complete -c beget -n __beget_wants_flag -l {name}{value} -d '{what}'");
+    }
+    let with_value: Vec<String> =
+        FLAGS.iter().filter(|flag| !flag.value.is_empty()).map(|flag| format!("--{}", flag.name)).collect();
+    FISH.replace("@WITH_FLAGS@", &commands(|takes| takes == Takes::Flags))
+        .replace("@WITH_VALUE@", &with_value.join(" "))
+        .replace("@LINES@\n", &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_has_a_known_name() {
+        for flag in FLAGS {
+            assert!(
+                Value::of(flag).is_some(),
+                "--{} {}: say in completions.rs what completes a {}",
+                flag.name,
+                flag.value,
+                flag.value
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_template() {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = script(shell).expect("it is one of the three");
+            for name in ["COMMANDS", "WITH_FLAGS", "WITH_VALUE", "FLAGS", "VALUES", "WORDS", "LINES"] {
+                assert!(!script.contains(&format!("@{name}@")), "{shell}: {name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+# Completions of beget for bash. Written by `beget completions bash`; do not edit.
+
+_beget() {
+    local i command words kind flag value piece
+    COMPREPLY=()
+    local cur=${COMP_WORDS[COMP_CWORD]}
+    command=${COMP_WORDS[1]}
+    if ((COMP_CWORD == 1)); then
+        COMPREPLY=($(compgen -W '@COMMANDS@ --help --version' -- "$cur"))
+        return
+    fi
+    case $command in
+        @WITH_FLAGS@) ;;
+        *)
+            ((COMP_CWORD == 2)) || return
+            words=--help
+            case $command in
+        @WORDS@
+            esac
+            COMPREPLY=($(compgen -W "$words" -- "$cur"))
+            return
+            ;;
+    esac
+
+    # Bash gives `=` and `:` as words of their own: a value goes on over them. What is found first that is no flag is the program.
+    i=2
+    while ((i < COMP_CWORD)); do
+        flag=${COMP_WORDS[i]}
+        case $flag in
+            --)
+                _beget_program $((i + 1))
+                return
+                ;;
+            @WITH_VALUE@)
+                ((++i))
+                [[ ${COMP_WORDS[i]} == = ]] && ((++i))
+                value=
+                while ((i < COMP_CWORD)); do
+                    value+=${COMP_WORDS[i]}
+                    if [[ ${COMP_WORDS[i + 1]} == [=:]* || ${COMP_WORDS[i]} == *[=:] ]]; then
+                        ((++i))
+                    else
+                        break
+                    fi
+                done
+                if ((i >= COMP_CWORD)); then
+                    [[ $cur == = && -z $value ]] && cur=
+                    _beget_value "$flag" "$value$cur"
+                    return
+                fi
+                ((++i))
+                ;;
+            -*) ((++i)) ;;
+            *)
+                _beget_program "$i"
+                return
+                ;;
+        esac
+    done
+    case $cur in
+        -*) COMPREPLY=($(compgen -W '@FLAGS@ --help --' -- "$cur")) ;;
+        *) COMPREPLY=($(compgen -c -- "$cur") $(compgen -W '--' -- "$cur")) ;;
+    esac
+}
+
+# The value of a flag, typed so far.
+_beget_value() {
+    local kind=none words piece=${2##*[=:]}
+    case $1 in
+        @VALUES@
+    esac
+    local IFS=$'\n'
+    case $kind in
+        file | folder)
+            # With quotes and slashes where the shell wants them; there is nothing to tell outside of a completion.
+            compopt -o filenames 2>/dev/null
+            if [[ $kind == file ]]; then
+                COMPREPLY=($(compgen -f -- "$piece"))
+            else
+                COMPREPLY=($(compgen -d -- "$piece"))
+            fi
+            ;;
+        variable) [[ $2 == *=* ]] || COMPREPLY=($(compgen -e -- "$2")) ;;
+        words)
+            IFS=$' \n'
+            COMPREPLY=($(compgen -W "$words" -- "$2"))
+            # The shell puts what is found behind the last `=`.
+            COMPREPLY=("${COMPREPLY[@]#"${2%"$piece"}"}")
+            [[ ${#COMPREPLY[@]} == 1 && -z ${COMPREPLY[0]} ]] && COMPREPLY=()
+            ;;
+    esac
+}
+
+# The program, which is the word of that number, and its arguments.
+_beget_program() {
+    local cur=${COMP_WORDS[COMP_CWORD]}
+    if declare -F _command_offset >/dev/null; then
+        _command_offset "$1"
+    elif (($1 == COMP_CWORD)); then
+        COMPREPLY=($(compgen -c -- "$cur"))
+    else
+        local IFS=$'\n'
+        compopt -o filenames 2>/dev/null
+        COMPREPLY=($(compgen -f -- "$cur"))
+    fi
+}
+
+complete -F _beget beget

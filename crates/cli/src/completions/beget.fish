@@ -1,0 +1,65 @@
+# Completions of beget for fish. Written by `beget completions fish`; do not edit.
+
+# Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
+function __beget_place
+    set -l words (commandline -opc)
+    set -l with_value @WITH_VALUE@
+    if test (count $words) -lt 2
+        echo command
+        return
+    end
+    if not contains -- $words[2] @WITH_FLAGS@
+        test (count $words) -eq 2; and echo word $words[2]
+        return
+    end
+    set -l i 3
+    while test $i -le (count $words)
+        switch $words[$i]
+            case --
+                echo (math $i + 1)
+                return
+            case '-*'
+                contains -- $words[$i] $with_value; and set i (math $i + 1)
+            case '*'
+                echo $i
+                return
+        end
+        set i (math $i + 1)
+    end
+    echo flag
+end
+
+function __beget_wants_command
+    test (__beget_place)x = commandx
+end
+
+function __beget_wants_word
+    test "$(__beget_place)" = "word $argv[1]"
+end
+
+function __beget_wants_flag
+    test (__beget_place)x = flagx
+end
+
+function __beget_wants_program
+    string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
+end
+
+# What completes the program, or its arguments.
+function __beget_program
+    set -l place (__beget_place)
+    set -l rest
+    if test $place = flag
+        string match -q -- '-*' (commandline -ct); and return
+    else
+        set -l words (commandline -opc)
+        set rest $words[$place..-1]
+    end
+    complete -C "$(string join ' ' -- (string escape -- $rest) (commandline -ct))"
+end
+
+complete -c beget -f
+complete -c beget -n __beget_wants_command -l help -d 'tell of beget'
+complete -c beget -n __beget_wants_command -l version -d 'print the version'
+complete -c beget -n __beget_wants_program -a '(__beget_program)'
+@LINES@
