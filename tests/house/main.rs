@@ -1,9 +1,11 @@
 //! The house keeps its own rules: arrows go down, `unsafe` stays in its rooms, files stay short, nothing is left undone.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use beget_tests::{Need, skip};
+use beget_tests::{Need, skip, text};
 
 /// Rooms from the top to the bottom. An arrow may only go to a later one.
 const ROOMS: [&str; 6] = ["cli", "spec", "beget", "authority", "plan", "sys"];
@@ -59,6 +61,38 @@ fn arrows_go_down() {
             }
         }
     }
+}
+
+/// What a build of a package takes, one `name features` a line, as cargo itself has it.
+fn tree(root: &Path, words: &[&str]) -> Vec<String> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["tree", "--locked", "--offline", "--edges", "normal,build", "--prefix", "none"]);
+    let output =
+        cargo.args(["--format", "{lib} {f}"]).args(words).current_dir(root).output().expect("cargo is there");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// Plain blocking use needs no async runtime, and the feature takes nothing of tokio's own processes and signals.
+#[test]
+fn a_runtime_is_there_only_for_the_feature() {
+    let Some(root) = sources("a_runtime_is_there_only_for_the_feature") else { return };
+    let names = |all: &[String]| -> BTreeSet<String> {
+        all.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    let runtime = ["tokio", "mio", "socket2", "bytes", "futures_core", "async_io"];
+    for package in ["beget", "beget-cli"] {
+        let plain = names(&tree(&root, &["--package", package]));
+        assert!(plain.contains("rustix"), "{plain:?}");
+        assert!(runtime.iter().all(|name| !plain.contains(*name)), "{package}: {plain:?}");
+    }
+    let featured = tree(&root, &["--package", "beget", "--features", "tokio"]);
+    let tokio = featured.iter().find_map(|line| line.strip_prefix("tokio ")).expect("it is there now");
+    let allowed = ["libc", "mio", "net", "rt", "socket2", "sync"];
+    assert!(tokio.split(',').all(|feature| allowed.contains(&feature)), "{tokio}");
+    let (plain, featured) = (names(&tree(&root, &["--package", "beget"])), names(&featured));
+    let more: Vec<&String> = featured.difference(&plain).collect();
+    assert_eq!(more, ["libc", "mio", "pin_project_lite", "socket2", "tokio"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! probe fd N...                   copies what can be read from descriptors
 //! probe say TEXT                  writes a line
 //! probe exit N | signal N         ends so
+//! probe await N                   ends so when standard input does
 //! probe sleep | spin              stays until it is ended, idle or busy; two minutes at most
 //! probe family                    three processes in sessions of their own, two of them orphans; each writes a byte and stays
 //! probe hold MIB                  uses so much memory, and ends well
@@ -62,6 +63,7 @@ extern "C" fn main(
         b"fd" => commands::copy_descriptors(rest),
         b"say" => commands::say(rest),
         b"exit" => commands::number(rest.first()),
+        b"await" => commands::await_end(commands::number(rest.first())),
         b"signal" => commands::signal(commands::number(rest.first())),
         b"sleep" => commands::sleep(),
         b"spin" => commands::spin(),

@@ -40,6 +40,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Features
+//!
+//! `tokio`, off by default: the same names for programs that run on tokio, in the module `tokio`. Without it nothing of an async runtime
+//! is built.
+//!
 //! # Safety idea
 //!
 //! A birth is a plan, built here from descriptors that are already open, and run by the interpreter of `beget-plan` in the new
@@ -51,6 +56,7 @@
 //! born without a [`Nursery`] of its own may leave grandchildren behind.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod command;
 mod confine;
@@ -64,6 +70,9 @@ mod program;
 mod pty;
 mod refusals;
 mod stdio;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub mod tokio;
 mod writer;
 
 pub use beget_authority::limit::Resource;

@@ -45,7 +45,7 @@ pub struct Process {
     pub refusals: Option<Refusals>,
     number: u32,
     pidfd: OwnedFd,
-    parent: Parent,
+    pub(crate) parent: Parent,
     ended: Mutex<Option<Ended>>,
     pub(crate) kill_on_drop: bool,
     pub(crate) output_limit: Option<u64>,
@@ -161,7 +161,7 @@ impl Process {
         }
     }
 
-    fn known_end(&self) -> Option<Ended> {
+    pub(crate) fn known_end(&self) -> Option<Ended> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if let Parent::Nursery(_, news) = &self.parent {
             // Told already, while somebody waited for another.
@@ -194,7 +194,7 @@ impl Process {
         }
     }
 
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
         matches!(poll(&mut watched, Some(&Timespec::default())), Ok(1..))
     }
@@ -329,6 +329,47 @@ impl Process {
                 Ok(())
             }
             None => Err(Error::new("tree", "this process has no nursery to itself", Fault::Caller)),
+        }
+    }
+}
+
+/// What can be known of a process without waiting for anything.
+#[cfg(feature = "tokio")]
+pub(crate) enum Glance {
+    /// It runs, or a debugger keeps its end back.
+    Running,
+    /// It has ended, and its nursery has yet to tell how.
+    Untold(Arc<Inner>, Arc<News>),
+    /// It has ended, and so has its nursery, or is about to.
+    Orphaned(Arc<Inner>),
+    /// It has ended so.
+    Ended(Ended),
+}
+
+#[cfg(feature = "tokio")]
+impl Process {
+    /// How it is doing, as far as that can be known at once.
+    pub(crate) fn glance(&self) -> Result<Glance> {
+        let Parent::Nursery(nursery, news) = &self.parent else {
+            return Ok(self.try_wait()?.map_or(Glance::Running, Glance::Ended));
+        };
+        if self.known_end().is_none() {
+            nursery.look();
+        }
+        Ok(match self.known_end() {
+            Some(ended) => Glance::Ended(ended),
+            None if !self.has_ended() => Glance::Running,
+            None if nursery.is_closed() => Glance::Orphaned(Arc::clone(nursery)),
+            None => Glance::Untold(Arc::clone(nursery), Arc::clone(news)),
+        })
+    }
+
+    /// The status of one whose nursery ended without telling it, from the kernel's note.
+    pub(crate) fn noted_end(&self) -> Result<Ended> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        match *ended {
+            Some(ended) => Ok(ended),
+            None => Ok(*ended.insert(self.taken_status()?)),
         }
     }
 }

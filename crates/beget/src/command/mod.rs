@@ -137,17 +137,30 @@ enum Directory {
     Opened(OwnedFd),
 }
 
-/// Setters: each forgets what was prepared, changes one field and gives the command back.
+/// Setters, of the blocking face and of the asynchronous one: each forgets what was prepared, changes one field and gives the command
+/// back.
 macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident($this:ident $(, $argument:ident: $kind:ty)*) $body:block)*) => {$(
-        $(#[$doc])*
-        pub fn $name(&mut self $(, $argument: $kind)*) -> &mut Command {
-            (self.prepared, self.prepared_to_collect) = (None, None);
-            let $this = &mut *self;
-            $body
-            self
-        }
-    )*};
+    ($($(#[$doc:meta])* $name:ident($this:ident $(, $argument:ident: $kind:ty)*) $body:block)*) => {
+        impl Command {$(
+            $(#[$doc])*
+            pub fn $name(&mut self $(, $argument: $kind)*) -> &mut Command {
+                (self.prepared, self.prepared_to_collect) = (None, None);
+                let $this = &mut *self;
+                $body
+                self
+            }
+        )*}
+
+        /// What is given; the same as of [`beget::Command`](crate::Command).
+        #[cfg(feature = "tokio")]
+        impl crate::tokio::Command {$(
+            $(#[$doc])*
+            pub fn $name(&mut self $(, $argument: $kind)*) -> &mut Self {
+                self.blocking.$name($($argument),*);
+                self
+            }
+        )*}
+    };
 }
 
 impl Command {
@@ -191,109 +204,111 @@ impl Command {
             prepared_to_collect: None,
         }
     }
+}
 
-    setters! {
-        /// The program's name for itself, `argv[0]`; without this, the name it was asked for by. A script's interpreter ignores it.
-        arg0(this, name: impl AsRef<OsStr>) { this.arg0 = Some(name.as_ref().to_owned()); }
-        /// Adds an argument.
-        arg(this, argument: impl AsRef<OsStr>) { this.arguments.push(argument.as_ref().to_owned()); }
-        /// Adds arguments.
-        args(this, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) {
-            this.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
-        }
-        /// Gives a variable. No other is passed on.
-        env(this, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
-            this.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
-        }
-        /// Gives variables.
-        envs(this, variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) {
-            let owned = |(name, value): (_, _)| (AsRef::<OsStr>::as_ref(&name).to_owned(), AsRef::<OsStr>::as_ref(&value).to_owned());
-            this.environment.extend(variables.into_iter().map(owned));
-        }
-        /// Takes a given variable back.
-        env_remove(this, name: impl AsRef<OsStr>) { this.environment.remove(name.as_ref()); }
-        /// Takes all given variables back.
-        env_clear(this) { this.environment.clear(); }
-        /// The working directory, instead of `/`. Being there grants nothing.
-        current_dir(this, path: impl AsRef<Path>) { this.directory = Directory::Path(path.as_ref().to_owned()); }
-        /// The same, by a directory that is open already.
-        current_dir_fd(this, directory: impl Into<OwnedFd>) { this.directory = Directory::Opened(directory.into()); }
-        /// Gives standard input; without this it is closed.
-        stdin(this, stream: impl Into<Stdio>) { this.streams[0] = Some(stream.into().0); }
-        /// Gives standard output; without this it is closed, and a program that writes there fails.
-        stdout(this, stream: impl Into<Stdio>) { this.streams[1] = Some(stream.into().0); }
-        /// Gives standard error; without this it is closed.
-        stderr(this, stream: impl Into<Stdio>) { this.streams[2] = Some(stream.into().0); }
-        /// Gives a descriptor by name, in the next free slot from 3. Names reach the program by the `LISTEN_FDS` and
-        /// `LISTEN_FDNAMES` convention (`man 3 sd_listen_fds_with_names`); they may not hold a colon or control characters.
-        slot(this, name: impl Into<String>, file: impl Into<OwnedFd>) { this.named.push((name.into(), file.into())); }
-        /// Gives a descriptor at a slot of this number.
-        fd(this, number: i32, file: impl Into<OwnedFd>) { this.numbered.insert(number, file.into()); }
-        /// Gives one capability.
-        grant(this, grant: Grant) { this.grants.push(grant); }
-        /// Gives capabilities.
-        grants(this, grants: impl IntoIterator<Item = Grant>) { this.grants.extend(grants); }
-        /// Sets a limit; the last of a kind counts.
-        limit(this, limit: Limit) { this.limits.push(limit); }
-        /// Lets a promise go unkept where this kernel has no mechanism for it. The [`Description`] lists what is not enforced.
-        degrade(this, promise: Promise) { this.degraded.push(promise); }
-        /// No other program is executed by `execve`, and no memory is executed as a file. A loader or an interpreter can still map
-        /// and run code: this promises no more than it says.
-        only(this, only: bool) { this.only = only; }
-        /// Joins the process group of that number, in the caller's session; 0 makes one. Instead of a session of its own.
-        process_group(this, group: i32) { this.group = Group::Join(group); }
-        /// Whether it gets a session of its own, as it does by default; else it stays in the caller's session and group.
-        session(this, own: bool) { this.group = if own { Group::Session } else { Group::Caller }; }
-        /// Makes a terminal the controlling one of its session. Give it as a stream too if the program is to use it. Takes back what
-        /// [`pty`](Command::pty) gave.
-        controlling_terminal(this, terminal: impl Into<OwnedFd>) {
-            this.terminal = Some(terminal.into());
-            this.streams.iter_mut().for_each(|stream| { stream.take_if(|kind| matches!(kind, Kind::Pty)); });
-        }
-        /// Makes its process group the foreground one of the terminal that is its standard input, before it runs.
-        foreground(this, foreground: bool) { this.foreground = foreground; }
-        /// The file mode creation mask, instead of `022`.
-        umask(this, mask: u32) { this.umask = mask & 0o777; }
-        /// The signals it starts with blocked, instead of none.
-        signal_mask(this, mask: SignalSet) { this.mask = mask; }
-        /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7).
-        cgroup(this, directory: impl Into<OwnedFd>) { this.cgroup = Some(directory.into()); }
-        /// Kills it when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`): of use to a program whose main thread spawns and
-        /// stays, and to no other. What is born in a nursery ends with the whole process instead, whatever thread made it.
-        die_with_thread(this, die: bool) { this.die_with_thread = die; }
-        /// Kills it, and waits for it, when its [`Process`] is dropped.
-        kill_on_drop(this, kill: bool) { this.kill_on_drop = kill; }
-        /// The most that [`output`](Command::output) and [`Process::wait_with_output`] collect from its standard output and error
-        /// together, in bytes. One that writes more is ended, with its tree if that is its own ([`own_tree`](Command::own_tree)), and
-        /// [`Output::limited`] says so: endless output does not fill this process's memory. What it writes elsewhere is not counted.
-        output_limit(this, bytes: u64) { this.output_limit = Some(bytes); }
-        /// Asks for [`Refusals`](crate::Refusals), which the caller must then serve.
-        tell_refusals(this, tell: bool) { this.tell_refusals = tell; }
-        /// It is born in this nursery: a child of it, not of this process. Without this a nursery is used only where one is needed.
-        nursery(this, nursery: &Nursery) { this.nursery = Some(nursery.clone()); }
-        /// It is born in a nursery of its own, which ends, with everything that descends from it, when its [`Process`] is dropped or
-        /// this process ends, however it does, and at [`Process::kill_tree`].
-        own_tree(this, own: bool) { this.own_tree = own; }
-        /// It becomes a child of this process although a nursery makes it (`CLONE_PARENT`). For a nursery without a guard
-        /// ([`Nursery::bare`]); the nursery does not end it then, nor what descends from it.
-        own_child(this, own: bool) { this.own_child = own; }
-        /// Its user (`man 2 setresuid`). With a user, a group or groups of its own it has no supplementary groups but those given. Takes
-        /// CAP_SETUID, and a nursery, for a child that shares memory would change its creator too.
-        uid(this, user: u32) { this.credentials.user = Some(user); }
-        /// Its group.
-        gid(this, group: u32) { this.credentials.group = Some(group); }
-        /// Its supplementary groups.
-        groups(this, groups: &[u32]) { this.credentials.groups = Some(groups.to_vec()); }
-        /// Who puts its program into memory.
-        loader(this, loader: Loader) { this.loader = loader; }
-        /// It stops (SIGSTOP) before the first instruction of its program, for a debugger to be attached, until somebody continues it. It
-        /// has SIGCONT blocked then, which changes nothing about being continued; whoever continues it when a tracer is there spares a
-        /// debugger one stop to be told of ([`Process::is_traced`]).
-        suspended(this, suspended: bool) { this.suspended = suspended; }
-        /// What to take the kernel for: [`Support::with_landlock_at_most`] shows what would hold on an older one.
-        support(this, support: Support) { this.support = support; }
+setters! {
+    /// The program's name for itself, `argv[0]`; without this, the name it was asked for by. A script's interpreter ignores it.
+    arg0(this, name: impl AsRef<OsStr>) { this.arg0 = Some(name.as_ref().to_owned()); }
+    /// Adds an argument.
+    arg(this, argument: impl AsRef<OsStr>) { this.arguments.push(argument.as_ref().to_owned()); }
+    /// Adds arguments.
+    args(this, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) {
+        this.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
     }
+    /// Gives a variable. No other is passed on.
+    env(this, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        this.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+    }
+    /// Gives variables.
+    envs(this, variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) {
+        let owned = |(name, value): (_, _)| (AsRef::<OsStr>::as_ref(&name).to_owned(), AsRef::<OsStr>::as_ref(&value).to_owned());
+        this.environment.extend(variables.into_iter().map(owned));
+    }
+    /// Takes a given variable back.
+    env_remove(this, name: impl AsRef<OsStr>) { this.environment.remove(name.as_ref()); }
+    /// Takes all given variables back.
+    env_clear(this) { this.environment.clear(); }
+    /// The working directory, instead of `/`. Being there grants nothing.
+    current_dir(this, path: impl AsRef<Path>) { this.directory = Directory::Path(path.as_ref().to_owned()); }
+    /// The same, by a directory that is open already.
+    current_dir_fd(this, directory: impl Into<OwnedFd>) { this.directory = Directory::Opened(directory.into()); }
+    /// Gives standard input; without this it is closed.
+    stdin(this, stream: impl Into<Stdio>) { this.streams[0] = Some(stream.into().0); }
+    /// Gives standard output; without this it is closed, and a program that writes there fails.
+    stdout(this, stream: impl Into<Stdio>) { this.streams[1] = Some(stream.into().0); }
+    /// Gives standard error; without this it is closed.
+    stderr(this, stream: impl Into<Stdio>) { this.streams[2] = Some(stream.into().0); }
+    /// Gives a descriptor by name, in the next free slot from 3. Names reach the program by the `LISTEN_FDS` and
+    /// `LISTEN_FDNAMES` convention (`man 3 sd_listen_fds_with_names`); they may not hold a colon or control characters.
+    slot(this, name: impl Into<String>, file: impl Into<OwnedFd>) { this.named.push((name.into(), file.into())); }
+    /// Gives a descriptor at a slot of this number.
+    fd(this, number: i32, file: impl Into<OwnedFd>) { this.numbered.insert(number, file.into()); }
+    /// Gives one capability.
+    grant(this, grant: Grant) { this.grants.push(grant); }
+    /// Gives capabilities.
+    grants(this, grants: impl IntoIterator<Item = Grant>) { this.grants.extend(grants); }
+    /// Sets a limit; the last of a kind counts.
+    limit(this, limit: Limit) { this.limits.push(limit); }
+    /// Lets a promise go unkept where this kernel has no mechanism for it. The [`Description`] lists what is not enforced.
+    degrade(this, promise: Promise) { this.degraded.push(promise); }
+    /// No other program is executed by `execve`, and no memory is executed as a file. A loader or an interpreter can still map
+    /// and run code: this promises no more than it says.
+    only(this, only: bool) { this.only = only; }
+    /// Joins the process group of that number, in the caller's session; 0 makes one. Instead of a session of its own.
+    process_group(this, group: i32) { this.group = Group::Join(group); }
+    /// Whether it gets a session of its own, as it does by default; else it stays in the caller's session and group.
+    session(this, own: bool) { this.group = if own { Group::Session } else { Group::Caller }; }
+    /// Makes a terminal the controlling one of its session. Give it as a stream too if the program is to use it. Takes back what
+    /// [`pty`](Command::pty) gave.
+    controlling_terminal(this, terminal: impl Into<OwnedFd>) {
+        this.terminal = Some(terminal.into());
+        this.streams.iter_mut().for_each(|stream| { stream.take_if(|kind| matches!(kind, Kind::Pty)); });
+    }
+    /// Makes its process group the foreground one of the terminal that is its standard input, before it runs.
+    foreground(this, foreground: bool) { this.foreground = foreground; }
+    /// The file mode creation mask, instead of `022`.
+    umask(this, mask: u32) { this.umask = mask & 0o777; }
+    /// The signals it starts with blocked, instead of none.
+    signal_mask(this, mask: SignalSet) { this.mask = mask; }
+    /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7).
+    cgroup(this, directory: impl Into<OwnedFd>) { this.cgroup = Some(directory.into()); }
+    /// Kills it when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`): of use to a program whose main thread spawns and
+    /// stays, and to no other. What is born in a nursery ends with the whole process instead, whatever thread made it.
+    die_with_thread(this, die: bool) { this.die_with_thread = die; }
+    /// Kills it, and waits for it, when its [`Process`] is dropped.
+    kill_on_drop(this, kill: bool) { this.kill_on_drop = kill; }
+    /// The most that [`output`](Command::output) and [`Process::wait_with_output`] collect from its standard output and error
+    /// together, in bytes. One that writes more is ended, with its tree if that is its own ([`own_tree`](Command::own_tree)), and
+    /// [`Output::limited`] says so: endless output does not fill this process's memory. What it writes elsewhere is not counted.
+    output_limit(this, bytes: u64) { this.output_limit = Some(bytes); }
+    /// Asks for [`Refusals`](crate::Refusals), which the caller must then serve.
+    tell_refusals(this, tell: bool) { this.tell_refusals = tell; }
+    /// It is born in this nursery: a child of it, not of this process. Without this a nursery is used only where one is needed.
+    nursery(this, nursery: &Nursery) { this.nursery = Some(nursery.clone()); }
+    /// It is born in a nursery of its own, which ends, with everything that descends from it, when its [`Process`] is dropped or
+    /// this process ends, however it does, and at [`Process::kill_tree`].
+    own_tree(this, own: bool) { this.own_tree = own; }
+    /// It becomes a child of this process although a nursery makes it (`CLONE_PARENT`). For a nursery without a guard
+    /// ([`Nursery::bare`]); the nursery does not end it then, nor what descends from it.
+    own_child(this, own: bool) { this.own_child = own; }
+    /// Its user (`man 2 setresuid`). With a user, a group or groups of its own it has no supplementary groups but those given. Takes
+    /// CAP_SETUID, and a nursery, for a child that shares memory would change its creator too.
+    uid(this, user: u32) { this.credentials.user = Some(user); }
+    /// Its group.
+    gid(this, group: u32) { this.credentials.group = Some(group); }
+    /// Its supplementary groups.
+    groups(this, groups: &[u32]) { this.credentials.groups = Some(groups.to_vec()); }
+    /// Who puts its program into memory.
+    loader(this, loader: Loader) { this.loader = loader; }
+    /// It stops (SIGSTOP) before the first instruction of its program, for a debugger to be attached, until somebody continues it. It
+    /// has SIGCONT blocked then, which changes nothing about being continued; whoever continues it when a tracer is there spares a
+    /// debugger one stop to be told of ([`Process::is_traced`]).
+    suspended(this, suspended: bool) { this.suspended = suspended; }
+    /// What to take the kernel for: [`Support::with_landlock_at_most`] shows what would hold on an older one.
+    support(this, support: Support) { this.support = support; }
+}
 
+impl Command {
     /// Gives the other end of a pseudo-terminal as standard input, output and error, and makes it the controlling terminal of a session
     /// of its own, which it may also open by its name and as `/dev/tty`. A stream that is set afterwards is what it is set to.
     ///
@@ -335,9 +350,14 @@ impl Command {
     /// # Errors
     /// Those of [`spawn`](Command::spawn) and [`Process::wait_with_output`].
     pub fn output(&mut self) -> Result<Output> {
+        self.spawn_to_collect()?.wait_with_output()
+    }
+
+    /// Starts it with pipes at the standard output and error that were not set.
+    pub(crate) fn spawn_to_collect(&mut self) -> Result<Process> {
         let unset = [1, 2].map(|stream| self.streams[stream].is_none().then_some(stream));
         if unset == [None, None] {
-            return self.spawn()?.wait_with_output();
+            return self.spawn();
         }
         for stream in unset.into_iter().flatten() {
             self.streams[stream] = Some(Kind::Piped);
@@ -348,7 +368,7 @@ impl Command {
         for stream in unset.into_iter().flatten() {
             self.streams[stream] = None;
         }
-        process?.wait_with_output()
+        process
     }
 
     /// What the child would hold, and which mechanism enforces each line. Opens what a spawn would open, and starts nothing.

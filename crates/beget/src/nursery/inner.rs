@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct News {
     state: Mutex<State>,
+    /// Tells tasks that its end is known.
+    #[cfg(feature = "tokio")]
+    pub(crate) told: ::tokio::sync::Notify,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +68,41 @@ pub(crate) struct Inner {
     /// What its creator could do when it was made, and it can.
     rights: Rights,
     channel: Mutex<Channel>,
+    /// Somebody wants what has come sorted, and could not have the channel.
+    missed: AtomicBool,
     closed: AtomicBool,
+    /// Where tasks wait for news.
+    #[cfg(feature = "tokio")]
+    pub(crate) watches: crate::tokio::Watches,
+}
+
+/// The channel, for as long as this is kept. Its parts go in this order: first the lock, then what others could not sort meanwhile is
+/// sorted.
+pub(super) struct Held<'a> {
+    channel: MutexGuard<'a, Channel>,
+    _missed: Missed<'a>,
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl std::ops::DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+}
+
+struct Missed<'a>(&'a Inner);
+
+impl Drop for Missed<'_> {
+    fn drop(&mut self) {
+        self.0.sort_missed();
+    }
 }
 
 /// User, group and capabilities.
@@ -93,9 +130,18 @@ impl Inner {
         let (link, theirs) = link::pair().map_err(failed)?;
         let role = if kind == Kind::Guarded { role::GUARDED } else { role::NURSERY };
         let child = start(role, &theirs)?;
-        let channel = Mutex::default();
-        let (creator, rights, closed) = (std::process::id(), Rights::now(), AtomicBool::new(false));
-        Ok(Inner { child, link, kind, creator, rights, channel, closed })
+        Ok(Inner {
+            child,
+            link,
+            kind,
+            creator: std::process::id(),
+            rights: Rights::now(),
+            channel: Mutex::default(),
+            missed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            #[cfg(feature = "tokio")]
+            watches: crate::tokio::Watches::default(),
+        })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -106,8 +152,30 @@ impl Inner {
         self.kind
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Channel> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Held<'_> {
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        Held { channel, _missed: Missed(self) }
+    }
+
+    /// Sorts what has come, without waiting for anything. Whoever has the channel just now does it when done.
+    pub(crate) fn look(&self) {
+        if !self.is_closed() {
+            self.missed.store(true, Ordering::SeqCst);
+            self.sort_missed();
+        }
+    }
+
+    /// Asked for before the lock is tried, and looked at after it is let go: so one of the two sides sees the other.
+    fn sort_missed(&self) {
+        while self.missed.load(Ordering::SeqCst) {
+            let mut channel = match self.channel.try_lock() {
+                Ok(channel) => channel,
+                Err(TryLockError::Poisoned(channel)) => channel.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            self.missed.store(false, Ordering::SeqCst);
+            self.sort(&mut channel, false);
+        }
     }
 
     /// Whether it can be asked for anything: it is this very process's, and was neither ended nor killed.
@@ -196,12 +264,7 @@ impl Inner {
         const MOMENT: Duration = Duration::from_millis(20);
         let until = Instant::now() + MOMENT;
         loop {
-            match self.channel.try_lock() {
-                Ok(mut channel) => self.sort(&mut channel, false),
-                Err(TryLockError::Poisoned(channel)) => self.sort(&mut channel.into_inner(), false),
-                // Whoever has it hands out what comes.
-                Err(TryLockError::WouldBlock) => {}
-            }
+            self.look();
             if news.ended().is_some() || !has_ended {
                 return news.ended();
             }
@@ -238,8 +301,10 @@ impl Inner {
         self.closed.load(Ordering::Acquire) || self.is_anothers()
     }
 
+    /// Nothing more will be told. Whoever watches the socket sees that too.
     fn note_end(&self) {
         self.closed.store(true, Ordering::Release);
+        let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Both);
     }
 
     /// Whether it belongs to the process that this one is a copy of.
@@ -271,10 +336,7 @@ impl Inner {
             return;
         }
         let mut channel = self.lock();
-        self.close();
-        if !self.is_closed() {
-            self.wake();
-        }
+        self.begin_end();
         let until = Instant::now() + PATIENCE;
         while !self.is_closed() {
             let left = until.saturating_duration_since(Instant::now());
@@ -297,6 +359,20 @@ impl Inner {
 }
 
 impl Inner {
+    /// Has it end everything, even if somebody stopped it.
+    pub(crate) fn begin_end(&self) {
+        self.close();
+        if !self.is_closed() {
+            self.wake();
+        }
+    }
+
+    /// Its process, or its guard's: readable when that has ended.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
     /// Lets a nursery and its guard go on that somebody stopped: they are a process group of their own.
     fn wake(&self) {
         const SIGCONT: i32 = 18;
@@ -331,6 +407,8 @@ impl Channel {
             }
         } else if let Some(news) = self.births.remove(&number) {
             news.lock().ended = Ended::from_change(happened, wait::Usage::from_bytes(&usage));
+            #[cfg(feature = "tokio")]
+            news.told.notify_waiters();
         }
     }
 }
