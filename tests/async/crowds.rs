@@ -81,12 +81,12 @@ fn five_thousand_live_at_once_on_one_thread() {
 }
 
 #[test]
-fn two_thousand_of_one_nursery_live_at_once() {
-    in_own_process("crowds::two_thousand_of_one_nursery_live_at_once", || {
-        if room("two_thousand_of_one_nursery_live_at_once", 2_000, 1) {
+fn a_thousand_of_one_nursery_live_at_once() {
+    in_own_process("crowds::a_thousand_of_one_nursery_live_at_once", || {
+        if room("a_thousand_of_one_nursery_live_at_once", 1_000, 1) {
             let nursery = Nursery::new().unwrap();
             for runtime in [single(), threaded()] {
-                live_at_once(&runtime, 2_000, Some(&nursery));
+                live_at_once(&runtime, 1_000, Some(&nursery));
             }
             drop(nursery);
             assert_eq!(children(), [].into());
