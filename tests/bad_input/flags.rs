@@ -18,13 +18,15 @@ const VALUES: &[(&str, &[&str])] = &[
     ("processes", &["", "x", "-1", "18446744073709551616"]),
     ("open-files", &["", "x", "-1", "1k"]),
     ("timeout", &["", "0", "0s", "x", "-1", "5y", "1e3", "1.2.3s", "99999999999999999999999d"]),
+    ("output-limit", &["", "x", "-1", "1.5G", "5X", "99999999999T"]),
+    ("log", &[]),
     ("cwd", &[]),
     ("loader", &["", "x", "Direct", "direct,kernel"]),
     ("degrade", &["", "x", "FILES", "files,calls"]),
     ("as-if", &["", "x", "landlock", "landlock=", "landlock=x", "landlock=-1", "seccomp=1"]),
 ];
 
-const SWITCHES: &[&str] = &["base", "inet-dns", "net", "spawn", "only", "suspend", "json"];
+const SWITCHES: &[&str] = &["base", "inet-dns", "net", "spawn", "only", "suspend", "pty", "json"];
 
 #[test]
 fn the_tables_here_have_every_flag() {
@@ -75,7 +77,6 @@ fn unknown_flags_are_refused_and_the_nearest_is_told() {
         ("--=", "flag"),
         // Later versions have these; until they do, nobody shall think they were obeyed.
         ("--root", "flag --root: no such flag"),
-        ("--pty", "flag --pty: no such flag"),
         ("--spec", "flag --spec: no such flag"),
         ("--backtrace", "flag --backtrace: no such flag"),
     ];

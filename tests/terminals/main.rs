@@ -7,6 +7,7 @@ mod ends;
 mod hangup;
 mod inside;
 mod jobs;
+mod own;
 mod pipelines;
 mod processes;
 mod terminal;

@@ -50,7 +50,7 @@ promises! {
     Truncation = "truncation", "only files granted for writing are truncated",
         "needs Landlock ABI 3 (Linux 6.2), or ABI 1 (5.13) and a seccomp filter";
     /// No device is controlled.
-    Devices = "devices", "no device is controlled by ioctl, but for an inherited terminal",
+    Devices = "devices", "no device is controlled by ioctl, but for a terminal that was given",
         "needs Landlock ABI 5 (Linux 6.10) or a seccomp filter";
     /// No process outside is traced, read or written.
     Tracing = "tracing", "no process outside is traced, read or written",

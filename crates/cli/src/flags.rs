@@ -185,6 +185,16 @@ pub(crate) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
+        "output-limit",
+        "SIZE",
+        Group::Limits,
+        "end the whole tree when it has written this much to standard output and error, or to\nthe terminal of --pty; all up to that is delivered",
+        |options, value| {
+            options.spec.output_limit = Some(beget_spec::size(text(&value)?)?);
+            Ok(())
+        },
+    ),
+    flag(
         "cwd",
         "DIR",
         Group::How,
@@ -221,6 +231,26 @@ pub(crate) const FLAGS: &[Flag] = &[
         "stop before the program's first instruction, tell its process number and wait, for a\ndebugger to attach (gdb -p) or somebody to continue it (kill -CONT); it has SIGCONT\nblocked from then on",
         |options, _| {
             options.spec.suspend = true;
+            Ok(())
+        },
+    ),
+    flag(
+        "pty",
+        "",
+        Group::How,
+        "a terminal of its own for its three streams, in a session of its own; ours is passed\non key by key, and nothing of it can be read, set or typed from inside. Where standard\ninput is no terminal, its end is typed as ctrl-D. --env TERM tells programs its kind",
+        |options, _| {
+            options.spec.pty = true;
+            Ok(())
+        },
+    ),
+    flag(
+        "log",
+        "FILE",
+        Group::How,
+        "record the output in FILE, with times, as an asciicast (version 2, for `asciinema\nplay`); what is typed is not recorded. Without --pty the program writes to pipes",
+        |options, value| {
+            options.spec.log = Some(PathBuf::from(value));
             Ok(())
         },
     ),

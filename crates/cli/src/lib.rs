@@ -12,6 +12,7 @@ mod help;
 mod options;
 mod pages;
 mod parse;
+mod relay;
 mod run;
 mod show;
 mod signals;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use beget::{Ended, Nursery, Process, Refusal};
@@ -12,9 +13,10 @@ use rustix::process::Pid;
 use serde_json::json;
 
 use crate::options::Options;
+use crate::relay::Relay;
 use crate::signals::{self, Signal, Signals};
 use crate::terminal::Terminal;
-use crate::tree::Tree;
+use crate::tree::{self, Tree};
 use crate::{FAILED, say};
 
 /// How often a suspended program is looked at.
@@ -29,7 +31,8 @@ fn own_failure(message: impl ToString) -> Failure {
 
 /// Runs the program and gives the exit code.
 pub(crate) fn run(options: Options) -> Result<u8, Failure> {
-    let mut terminal = Terminal::find();
+    // The program has no part in ours if it gets one of its own.
+    let mut terminal = if options.spec.pty { None } else { Terminal::find() };
     let mut command = options.command(terminal.as_mut()).map_err(own_failure)?;
     if options.spec.has(&beget::Grant::Spawn) && !Tree::can_be_listed() {
         let why = "/proc cannot be read here, so what the program leaves behind could not be ended";
@@ -41,10 +44,11 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
     let nursery = Nursery::bare().map_err(own_failure)?;
     command.nursery(&nursery);
 
+    let mut relay = Relay::make(&options.spec, &mut command).map_err(own_failure)?;
     let streams = StreamFlags::take();
     let started = Instant::now();
     let process = command.spawn().map_err(|error| (error.to_string(), error.exit_code()));
-    let process = match process {
+    let mut process = match process {
         Ok(process) => process,
         Err(failure) => {
             // A nursery that was killed at this moment may have left us a child that it could not tell of.
@@ -61,17 +65,23 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
     drop(command);
     let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());
     let suspended = if options.spec.suspend { Suspended::Soon } else { Suspended::No };
+    let attached = relay.as_mut().map_or(Ok(()), |relay| relay.attach(&mut process)).map_err(own_failure);
+    let (timed_out, limited) = (false, false);
     let mut watch =
-        Watch { process, nursery, signals, terminal, refused, unheard, suspended, timed_out: false };
-    let ended = watch.until_end(options.spec.timeout.and_then(|time| started.checked_add(time)));
+        Watch { process, nursery, signals, terminal, relay, refused, unheard, suspended, timed_out, limited };
+    let deadline = options.spec.timeout.and_then(|time| started.checked_add(time));
+    let ended = attached.and_then(|()| watch.until_end(deadline));
     watch.nursery.end();
     tree.end_all();
+    let time = started.elapsed();
+    let failures = watch.end_relay();
     if let Some(terminal) = &mut watch.terminal {
         terminal.restore();
     }
     streams.restore();
     let ended = ended?;
-    watch.report(&ended, &options, started.elapsed());
+    failures.iter().for_each(|failure| say(failure));
+    watch.report(&ended, &options, time);
     Ok(ended.exit_code())
 }
 
@@ -111,11 +121,14 @@ struct Watch {
     nursery: Nursery,
     signals: Signals,
     terminal: Option<Terminal>,
+    relay: Option<Relay>,
     refused: BTreeMap<Refusal, u64>,
     /// The kernel gave no listener, as inside another Beget: what was refused is not known.
     unheard: bool,
     suspended: Suspended,
     timed_out: bool,
+    /// It wrote more than it may.
+    limited: bool,
 }
 
 impl Watch {
@@ -140,14 +153,69 @@ impl Watch {
             if self.suspended == Suspended::Waiting {
                 self.look_for_a_tracer();
             }
+            self.pass_on()?;
             let left = left.filter(|_| !self.timed_out);
-            let left = match self.suspended {
-                Suspended::Waiting => Some(left.unwrap_or(A_LOOK).min(A_LOOK)),
-                _ => left,
-            };
-            let time = left.filter(|_| !self.timed_out).and_then(|left| Timespec::try_from(left).ok());
+            let looks =
+                self.suspended == Suspended::Waiting || self.relay.as_ref().is_some_and(Relay::needs_looks);
+            let left = if looks { Some(left.unwrap_or(A_LOOK).min(A_LOOK)) } else { left };
+            let time = left.and_then(|left| Timespec::try_from(left).ok());
             self.wait_for_something(time.as_ref())?;
         }
+    }
+
+    /// Moves what the program reads and writes through us.
+    fn pass_on(&mut self) -> Result<(), Failure> {
+        if let Some(relay) = &mut self.relay {
+            relay.turn();
+            if relay.is_exceeded() && !self.limited {
+                self.limited = true;
+                self.process.kill().map_err(own_failure)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers what the program and all that it left wrote last, which no longer grows, and gives what went wrong. A reader that does
+    /// not read is waited for like one of the program's own would be, but not when the program's time was up, and not after a signal.
+    fn end_relay(&mut self) -> Vec<String> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let Some(mut relay) = self.relay.take() else { return Vec::new() };
+        relay.close_input();
+        let mut moved = Instant::now();
+        let delivered = loop {
+            while relay.turn() {
+                moved = Instant::now();
+            }
+            if !relay.is_loaded() {
+                break true;
+            }
+            // Keys that send signals do so again.
+            relay.leave();
+            let left = self.timed_out.then(|| PATIENCE.saturating_sub(moved.elapsed()));
+            let mut watched = vec![PollFd::new(&self.signals, PollFlags::IN)];
+            watched.extend(relay.interests());
+            let time = left.and_then(|left| Timespec::try_from(left).ok());
+            if left == Some(Duration::ZERO)
+                || poll(&mut watched, time.as_ref()).is_err_and(|why| why != rustix::io::Errno::INTR)
+            {
+                break false;
+            }
+            let is_end = |signal: Signal| {
+                matches!(signal.number, signals::HUP | signals::INT | signals::QUIT | signals::TERM)
+            };
+            let mut ended = false;
+            while let Some(signal) = self.signals.next() {
+                ended |= is_end(signal);
+                if signal.number == signals::TSTP {
+                    self.signals.suffer(signals::TSTP);
+                }
+            }
+            if ended {
+                break false;
+            }
+        };
+        self.limited |= relay.is_exceeded();
+        relay.end(delivered)
     }
 
     /// A debugger that attached has it: it is stopped for the debugger now, and no more for us.
@@ -171,6 +239,9 @@ impl Watch {
         if let Some(refusals) = &self.process.refusals {
             watched.push(PollFd::from_borrowed_fd(refusals.as_fd(), PollFlags::IN));
         }
+        if let Some(relay) = &self.relay {
+            watched.extend(relay.interests());
+        }
         match poll(&mut watched, time) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(own_failure(errno)),
@@ -185,7 +256,8 @@ impl Watch {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let (signal, refusal) = (happened(1), happened(3));
+        let refusal = if self.process.refusals.is_some() { happened(3) } else { PollFlags::empty() };
+        let signal = happened(1);
         if refusal.contains(PollFlags::IN) {
             self.tell_refusal();
         } else if !refusal.is_empty() {
@@ -214,6 +286,7 @@ impl Watch {
             signals::TSTP | signals::TTIN | signals::TTOU | signals::WINCH if self.terminal.is_some() => {
                 self.signal_group(signal.number);
             }
+            signals::WINCH => self.relay.iter_mut().for_each(Relay::resize),
             signals::TSTP => self.stop_without_terminal(),
             number if signals::is_forwarded(number) && signal.by_kernel => self.signal_group(number),
             number if signals::is_forwarded(number) => self.process.signal(number).map_err(own_failure)?,
@@ -232,11 +305,20 @@ impl Watch {
         if self.suspended == Suspended::Soon {
             self.suspended = Suspended::Waiting;
             let number = self.process.id();
-            return say(&format!(
+            self.relay.iter_mut().for_each(Relay::leave);
+            say(&format!(
                 "suspended: process {number}; gdb -p {number} attaches to it, kill -CONT {number} lets it go on"
             ));
+            return self.relay.iter_mut().for_each(Relay::take);
         }
-        let Some(terminal) = &mut self.terminal else { return };
+        let Some(terminal) = &mut self.terminal else {
+            // Whoever sits at our terminal would have no keys that do anything. What we stopped ourselves goes on by now.
+            if self.relay.as_ref().is_some_and(Relay::has_taken) && tree::is_stopped(self.process.id() as i32)
+            {
+                self.stop_without_terminal();
+            }
+            return;
+        };
         let wants_terminal = matches!(signal, signals::TTIN | signals::TTOU);
         if wants_terminal && terminal.is_ours() {
             // The shell put a running job in the foreground, which it tells nobody, or we lend the terminal only now.
@@ -254,11 +336,13 @@ impl Watch {
     /// The shell's job stops, of which we are a part and the program, in a session of its own, is not: SIGTSTP would not stop it.
     fn stop_without_terminal(&mut self) {
         self.signal_group(signals::STOP);
+        self.relay.iter_mut().for_each(Relay::leave);
         self.signals.suffer(signals::TSTP);
         self.go_on(false);
     }
 
     fn go_on(&mut self, asked: bool) {
+        self.relay.iter_mut().for_each(Relay::take);
         if let (Some(terminal), Some(group)) = (&mut self.terminal, Pid::from_raw(self.process.id() as i32)) {
             terminal.hand_over(group, asked);
         }
@@ -269,6 +353,14 @@ impl Watch {
     fn report(&self, ended: &Ended, options: &Options, time: Duration) {
         if self.timed_out {
             say(&format!("limit --timeout: the program was ended after {:.3} s", time.as_secs_f64()));
+        }
+        if let (true, Some(limit)) = (self.limited, options.spec.output_limit) {
+            // It may have ended by itself before it was seen that it had written too much.
+            let what = match ended.status.signal() {
+                Some(_) => format!("the program was ended after writing {limit} bytes"),
+                None => format!("the program wrote more than {limit} bytes, and the rest is left out"),
+            };
+            say(&format!("limit --output-limit {}: {what}", crate::units::flag(limit)));
         }
         if !ended.status.success() {
             if ended.exit_code() == 127 && !options.spec.has(&beget::Grant::Base) {
@@ -291,7 +383,6 @@ impl Watch {
     }
 
     fn result(&self, ended: &Ended, time: Duration) -> serde_json::Value {
-        use std::os::unix::process::ExitStatusExt;
         let refused: Vec<_> = self
             .refused
             .iter()
@@ -301,6 +392,7 @@ impl Watch {
             "exit_code": ended.status.code(),
             "signal": ended.status.signal(),
             "timed_out": self.timed_out,
+            "output_limited": self.limited,
             "wall_time": time.as_secs_f64(),
             "user_time": ended.usage.map(|usage| usage.user_time.as_secs_f64()),
             "system_time": ended.usage.map(|usage| usage.system_time.as_secs_f64()),

@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 
 use crate::options::Options;
 use crate::terminal::Terminal;
-use crate::{FAILED, units};
+use crate::{FAILED, relay, units};
 
 /// Prints it.
 pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
     options.spec.program.get_or_insert_with(|| "/bin/true".into());
-    let mut terminal = Terminal::find();
+    let mut terminal = if options.spec.pty { None } else { Terminal::find() };
     let mut command = options.command(terminal.as_mut()).map_err(|message| (message, FAILED))?;
+    // Dropped only when it is described: without its master a terminal has hung up.
+    let _pty = relay::give_streams(&options.spec, &mut command).map_err(|message| (message, FAILED))?;
     let description = command.describe().map_err(|error| (error.to_string(), error.exit_code()))?;
     let text = if options.json {
         format!("{:#}\n", as_json(&description, &options))
@@ -73,6 +75,7 @@ fn as_table(description: &Description, options: &Options) -> String {
     table.row("directory", &description.directory, "grants nothing");
     table.row("umask", format!("{:03o}", description.umask), "");
     let leader = match (description.session, description.foreground) {
+        (true, _) if options.spec.pty => "a session of its own, with a terminal of its own",
         (true, _) => "a session of its own, without a terminal",
         (false, true) => "a process group of its own, in the terminal's foreground",
         (false, false) => "a process group of its own, in the terminal's background",
@@ -88,10 +91,16 @@ fn as_table(description: &Description, options: &Options) -> String {
         options.spec.timeout.map_or("no limit".to_owned(), |time| format!("{} s", time.as_secs_f64())),
         "",
     );
+    table.row(
+        "output",
+        options.spec.output_limit.map_or("no limit".to_owned(), units::bytes),
+        if options.spec.log.is_some() { "recorded" } else { "" },
+    );
     table.end_section("PROGRAM");
 
     for slot in &description.slots {
         let kind = match (slot.terminal, slot.readable) {
+            (true, _) if slot.own => "a terminal of its own",
             (true, true) => "the terminal",
             (true, false) => "the terminal, only to write",
             _ => "",
@@ -129,13 +138,24 @@ fn as_table(description: &Description, options: &Options) -> String {
         table.row(line.promise.word(), line.by.unwrap_or("NOT ENFORCED: given up"), line.promise.what());
     }
     table.end_section("ENFORCED BY");
-    for open in description.stays_open() {
+    for open in stays_open(description, options) {
         table.row(open, "", "");
     }
     table.end_section("STAYS OPEN");
     table.text.truncate(table.text.trim_end().len());
     table.text.push('\n');
     table.text
+}
+
+/// What the library knows to stay open, and what comes of passing output on.
+fn stays_open(description: &Description, options: &Options) -> Vec<&'static str> {
+    let mut open = description.stays_open();
+    let shown = [1, 2].into_iter().any(|stream| crate::terminal::to_write_only(stream).is_some());
+    let said = open.iter().any(|line| line.starts_with("the terminal: what is drawn"));
+    if relay::is_wanted(&options.spec) && shown && !said {
+        open.push("the terminal: what is drawn on it, for the program's output is shown there");
+    }
+    open
 }
 
 fn as_json(description: &Description, options: &Options) -> Value {
@@ -158,12 +178,14 @@ fn as_json(description: &Description, options: &Options) -> Value {
         "foreground": description.foreground,
         "spawn": description.spawn,
         "timeout": options.spec.timeout.map(|time| time.as_secs_f64()),
-        "descriptors": description.slots.iter().map(|slot| json!({"number": slot.number, "name": slot.name})).collect::<Vec<_>>(),
+        "output_limit": options.spec.output_limit,
+        "log": options.spec.log.as_ref().map(|path| path.to_string_lossy()),
+        "descriptors": description.slots.iter().map(|slot| json!({"number": slot.number, "name": slot.name, "terminal": slot.terminal, "own": slot.own})).collect::<Vec<_>>(),
         "files": description.files.iter().map(|file| json!({"path": file.path.to_string_lossy(), "rights": file.rights.to_string(), "below": file.below})).collect::<Vec<_>>(),
         "network": description.network.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "limits": limits,
         "enforced": description.enforced.iter().map(|line| json!({"promise": line.promise.word(), "what": line.promise.what(), "by": line.by})).collect::<Vec<_>>(),
-        "stays_open": description.stays_open(),
+        "stays_open": stays_open(description, options),
         "landlock": description.support.landlock,
         "operations": description.operations,
     })

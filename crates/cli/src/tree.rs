@@ -93,9 +93,19 @@ fn every_process() -> impl Iterator<Item = (i32, i32)> {
 }
 
 fn parent_of(process: i32) -> Option<i32> {
+    stat(process, 1)?.parse().ok()
+}
+
+/// Whether it is stopped now: news of a stop may be older.
+pub(crate) fn is_stopped(process: i32) -> bool {
+    stat(process, 0).is_some_and(|state| state == "T")
+}
+
+/// A field of `/proc/PID/stat`, counted from the state.
+fn stat(process: i32, field: usize) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name in brackets may hold anything, brackets and spaces too.
-    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(field).map(str::to_owned)
 }
 
 /// Whether `process` descends from this one.

@@ -10,6 +10,11 @@ pub(crate) fn bytes(count: u64) -> String {
     count.to_string()
 }
 
+/// The same, as a flag takes it.
+pub(crate) fn flag(count: u64) -> String {
+    bytes(count).replace(" ", "").replace("iB", "")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -18,5 +23,6 @@ mod tests {
     fn sizes() {
         assert_eq!(bytes(8 << 20), "8 MiB");
         assert_eq!(bytes(1025), "1025");
+        assert_eq!([8 << 20, 1025].map(flag), ["8M", "1025"]);
     }
 }

@@ -27,6 +27,13 @@ pub struct Spec {
     pub limits: Vec<Limit>,
     /// How long it and all that it started may run. Whoever stays beside it keeps that; [`Spec::command`] does not.
     pub timeout: Option<Duration>,
+    /// The most that it may write to standard output and error together, in bytes. Whoever stays beside it keeps that, and collecting by
+    /// [`Command::output`].
+    pub output_limit: Option<u64>,
+    /// Its streams are a terminal of its own. Whoever stays beside it makes that.
+    pub pty: bool,
+    /// Where its output is recorded. Whoever stays beside it does that.
+    pub log: Option<PathBuf>,
     /// Where it starts, instead of in `/`.
     pub directory: Option<PathBuf>,
     /// No other program is executed.
@@ -41,7 +48,7 @@ pub struct Spec {
 
 impl Spec {
     /// The command. Its standard streams are closed until the caller gives them; what concerns the time after the start
-    /// ([`timeout`](Spec::timeout)) is left to the caller.
+    /// ([`timeout`](Spec::timeout)), or its streams ([`pty`](Spec::pty), [`log`](Spec::log)), is left to the caller.
     ///
     /// # Errors
     /// No program; a variable to pass that is not set here; a descriptor that cannot be had. Grants are opened at the first spawn.
@@ -60,6 +67,9 @@ impl Spec {
                 Some(value) => command.env(name, value),
                 None => command.env(name, callers_value(name)?),
             };
+        }
+        if let Some(bytes) = self.output_limit {
+            command.output_limit(bytes);
         }
         for limit in &self.limits {
             command.limit(*limit);

@@ -3,7 +3,7 @@
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
     set -l words (commandline -opc)
-    set -l with_value --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --cwd --loader --degrade --as-if
+    set -l with_value --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --output-limit --cwd --loader --log --degrade --as-if
     if test (count $words) -lt 2
         echo command
         return
@@ -85,10 +85,13 @@ complete -c beget -n __beget_wants_flag -l cpus -x -d 'processors it runs on'
 complete -c beget -n __beget_wants_flag -l processes -x -d 'processes and threads at once'
 complete -c beget -n __beget_wants_flag -l open-files -x -d 'open files of each process, instead of 1024'
 complete -c beget -n __beget_wants_flag -l timeout -x -d 'end the whole tree after this time'
+complete -c beget -n __beget_wants_flag -l output-limit -x -d 'end the whole tree when it has written this much to standard output and error, or to the terminal of --pty'
 complete -c beget -n __beget_wants_flag -l cwd -x -a '(__fish_complete_directories)' -d 'start there instead of in /, where relative arguments are looked for'
 complete -c beget -n __beget_wants_flag -l only -d 'execute no other program'
 complete -c beget -n __beget_wants_flag -l loader -x -a 'kernel direct' -d 'who puts the program into memory'
 complete -c beget -n __beget_wants_flag -l suspend -d 'stop before the program\'s first instruction, tell its process number and wait, for a debugger to attach (gdb -p) or somebody to continue it (kill -CONT)'
+complete -c beget -n __beget_wants_flag -l pty -d 'a terminal of its own for its three streams, in a session of its own'
+complete -c beget -n __beget_wants_flag -l log -r -F -d 'record the output in FILE, with times, as an asciicast (version 2, for `asciinema play`)'
 complete -c beget -n __beget_wants_flag -l degrade -x -a 'files truncation devices tracing signals abstract-sockets tcp-ports calls keys memory processes cpus' -d 'go on where this kernel cannot keep the promise'
 complete -c beget -n __beget_wants_flag -l as-if -x -a 'landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none'
 complete -c beget -n __beget_wants_flag -l json -d 'print JSON'
