@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use crate::flags;
 use crate::options::Options;
 use crate::parse::{self, Parsed};
-use crate::{FAILED, completions, help, run, show, tell};
+use crate::{FAILED, check, completions, help, profiles, run, say_wrong, show, tell};
 
 /// An exit code, or a message and one.
 type Outcome = Result<u8, (String, u8)>;
@@ -62,6 +62,10 @@ pub(crate) const COMMANDS: &[Entry] = &[
                 "beget run --base --tcp-connect 443 --inet-dns -- curl -s https://example.org",
                 "a download, and no other part of the network than that port and name servers",
             ),
+            (
+                "beget run --profile python --set PROJECT=. -- python3 main.py",
+                "Python in this folder, by a profile that is shipped",
+            ),
             ("beget run --base --timeout 10s --open-files 64 -- ./program", "no longer than ten seconds"),
         ],
         takes: Takes::Flags,
@@ -80,6 +84,33 @@ pub(crate) const COMMANDS: &[Entry] = &[
         ],
         takes: Takes::Flags,
         act: |words| with_flags(flags::Command::Show, words),
+    },
+    Entry {
+        name: "check",
+        usage: "[FLAGS] [-- PROGRAM [ARG...]]",
+        summary: "print what this kernel can enforce",
+        text: "Prints which promises this kernel can keep, and by what, and starts a confined child to try it. With --spec, or with \
+               flags that ask for something, it reads that and prints whether the kernel can keep what it asks; nothing is started \
+               then.\n\n\
+               The exit code is 0 when every promise can be kept, or was given up with --degrade, and 1 when not.",
+        examples: &[
+            ("beget check", "all that there is to be kept"),
+            (
+                "beget check --spec agent.toml --set PROJECT=.",
+                "whether a spec is right, and can be kept here",
+            ),
+        ],
+        takes: Takes::Flags,
+        act: |words| with_flags(flags::Command::Check, words),
+    },
+    Entry {
+        name: "profiles",
+        usage: "[NAME]",
+        summary: "list the profiles that are shipped, or print one",
+        text: "Lists the profiles that are shipped, with what each is for, or prints one: a file as --spec takes it.",
+        examples: &[("beget profiles python > ours.toml", "a file to begin with")],
+        takes: Takes::Word(beget_spec::shipped::NAMES),
+        act: profiles::profiles,
     },
     Entry {
         name: "completions",
@@ -154,19 +185,22 @@ pub(crate) fn dispatch(arguments: &[OsString]) -> Outcome {
 }
 
 fn with_flags(command: flags::Command, words: &[OsString]) -> Outcome {
-    let options: Box<Options> = match parse::parse(command, words).map_err(|message| (message, FAILED))? {
-        Parsed::Help => {
+    let options: Box<Options> = match parse::parse(command, words) {
+        Err(wrong) => return Ok(say_wrong(&wrong)),
+        Ok(Parsed::Help) => {
             let name = match command {
                 flags::Command::Run => "run",
                 flags::Command::Show => "show",
+                flags::Command::Check => "check",
             };
             return help::print(&[name.into()]);
         }
-        Parsed::Options(options) => options,
+        Ok(Parsed::Options(options)) => options,
     };
     match command {
         flags::Command::Run => run::run(*options),
         flags::Command::Show => show::show(*options),
+        flags::Command::Check => check::check(*options),
     }
 }
 
@@ -179,7 +213,7 @@ mod tests {
     fn examples_are_of_their_command() {
         for entry in COMMANDS {
             for (line, _) in entry.examples {
-                assert!(line.starts_with(&format!("beget {} ", entry.name)), "{line}");
+                assert!(format!("{line} ").starts_with(&format!("beget {} ", entry.name)), "{line}");
             }
         }
     }

@@ -39,6 +39,7 @@ impl Value {
         Some(match name {
             "" => Value::None,
             "PROMISE" => words(&Promise::ALL.iter().map(|promise| promise.word()).collect::<Vec<_>>()),
+            "PROFILE" => words(beget_spec::shipped::NAMES),
             "landlock=N|none" => {
                 let mut known = vec!["landlock=none".to_owned()];
                 // From the sixth on every promise is kept.

@@ -15,21 +15,24 @@ use crate::options::Options;
 pub(crate) enum Command {
     Run,
     Show,
+    Check,
 }
 
 /// The group a flag is listed under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
+    Specs,
     Grants,
     Limits,
     How,
 }
 
 impl Group {
-    pub(crate) const ALL: [Group; 3] = [Group::Grants, Group::Limits, Group::How];
+    pub(crate) const ALL: [Group; 4] = [Group::Specs, Group::Grants, Group::Limits, Group::How];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Group::Specs => "SPECS: what flags say, from a file; flags add to it",
             Group::Grants => "GRANTS: what the program holds; nothing else is there",
             Group::Limits => "LIMITS",
             Group::How => "HOW",
@@ -68,6 +71,10 @@ fn number<T: std::str::FromStr>(value: &OsStr) -> Result<T, String> {
     text(value)?.parse().map_err(|_| format!("{} is no whole number, or out of range", value.display()))
 }
 
+fn some(value: OsString, what: &str) -> Result<OsString, String> {
+    if value.is_empty() { Err(format!("wants {what}")) } else { Ok(value) }
+}
+
 fn grant(options: &mut Options, grant: Grant) -> Result<(), String> {
     options.spec.grants.push(grant);
     Ok(())
@@ -75,6 +82,33 @@ fn grant(options: &mut Options, grant: Grant) -> Result<(), String> {
 
 /// All of them, in the order that help has.
 pub(crate) const FLAGS: &[Flag] = &[
+    flag(
+        "spec",
+        "FILE",
+        Group::Specs,
+        "begin with what this TOML file says; relative paths in it start at its folder",
+        |options, value| {
+            options.from.file = Some(PathBuf::from(some(value, "a file")?));
+            Ok(())
+        },
+    ),
+    flag(
+        "profile",
+        "PROFILE",
+        Group::Specs,
+        "the profile of that name in the file; without --spec one that is shipped, see\n`beget profiles`",
+        |options, value| {
+            options.from.profile = Some(text(&some(value, "a profile's name")?)?.to_owned());
+            Ok(())
+        },
+    ),
+    flag(
+        "set",
+        "NAME=VALUE",
+        Group::Specs,
+        "the value of ${NAME} in the file; one that is . or .. or begins with ./ or ../ is a\npath from here and made absolute",
+        set,
+    ),
     flag(
         "read",
         "PATH",
@@ -282,6 +316,13 @@ pub(crate) const FLAGS: &[Flag] = &[
         },
     ),
 ];
+
+fn set(options: &mut Options, value: OsString) -> Result<(), String> {
+    let bytes = value.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=').ok_or("wants NAME=VALUE")?;
+    let name = text(OsStr::from_bytes(&bytes[..at]))?;
+    options.from.variables.set(name, OsStr::from_bytes(&bytes[at + 1..]))
+}
 
 fn env(options: &mut Options, value: OsString) -> Result<(), String> {
     let bytes = value.as_bytes();

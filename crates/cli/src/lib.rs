@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod commands;
 mod completions;
 mod flags;
@@ -12,6 +13,7 @@ mod help;
 mod options;
 mod pages;
 mod parse;
+mod profiles;
 mod relay;
 mod run;
 mod show;
@@ -40,6 +42,13 @@ pub fn main() -> u8 {
             code
         }
     }
+}
+
+/// Says what is wrong, and shows the line of a file that it is about.
+fn say_wrong(wrong: &parse::Wrong) -> u8 {
+    say(&wrong.message);
+    let _ = std::io::stderr().write_all(wrong.excerpt.as_bytes());
+    FAILED
 }
 
 /// What a runtime would have done, done here so that the binary can do without one: standard streams that are closed become

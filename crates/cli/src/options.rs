@@ -1,7 +1,9 @@
 //! What was asked for on the command line, and the command of the library that it makes.
 
+use std::path::PathBuf;
+
 use beget::{Command, Grant, Stdio, Support};
-use beget_spec::Spec;
+use beget_spec::{Spec, Variables};
 
 use crate::terminal::{self, Terminal};
 
@@ -11,11 +13,36 @@ pub(crate) struct Options {
     pub(crate) spec: Spec,
     pub(crate) support: Support,
     pub(crate) json: bool,
+    pub(crate) from: From,
+}
+
+/// Where the spec begins, before flags add to it.
+#[derive(Debug, Default)]
+pub(crate) struct From {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) profile: Option<String>,
+    pub(crate) variables: Variables,
+}
+
+impl From {
+    /// Nothing was said of a file or a profile.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.file.is_none() && self.profile.is_none()
+    }
+
+    /// Reads it.
+    pub(crate) fn read(&self) -> beget_spec::Result<Spec> {
+        match (&self.file, &self.profile) {
+            (Some(file), profile) => Spec::read(file, profile.as_deref(), &self.variables),
+            (None, Some(profile)) => Spec::shipped(profile, &self.variables),
+            (None, None) => Ok(Spec::default()),
+        }
+    }
 }
 
 impl Options {
     pub(crate) fn new() -> Options {
-        Options { spec: Spec::default(), support: Support::detect(), json: false }
+        Options { spec: Spec::default(), support: Support::detect(), json: false, from: From::default() }
     }
 
     /// The command for the library. With a terminal the child is a job of ours, else it gets a session of its own.

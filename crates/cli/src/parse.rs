@@ -14,14 +14,58 @@ pub(crate) enum Parsed {
     Options(Box<Options>),
 }
 
-/// Reads the arguments after the command's name. The first that is no flag is the program; what follows belongs to it.
-pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, String> {
+/// What is wrong with them, and, when it is in a file, the line that it is in.
+pub(crate) struct Wrong {
+    pub(crate) message: String,
+    pub(crate) excerpt: String,
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Wrong {
+        Wrong { message, excerpt: String::new() }
+    }
+}
+
+impl From<beget_spec::Error> for Wrong {
+    fn from(error: beget_spec::Error) -> Wrong {
+        Wrong { message: error.to_string(), excerpt: error.excerpt().to_owned() }
+    }
+}
+
+/// Reads the arguments after the command's name. With a spec, they are read a second time on top of what it says.
+pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, Wrong> {
     let mut options = Options::new();
+    if !take(&mut options, arguments)? {
+        return Ok(Parsed::Help);
+    }
+    if options.from.is_nothing() {
+        if let Some(name) = options.from.variables.unused().next() {
+            return Err(
+                format!("flag --set {name}: wants --spec or --profile, in which ${{{name}}} stands").into()
+            );
+        }
+    } else {
+        let spec = options.from.read()?;
+        if let Some(name) = options.from.variables.unused().next() {
+            return Err(format!("flag --set {name}: there is no ${{{name}}} in what was read").into());
+        }
+        options = Options { spec, ..Options::new() };
+        take(&mut options, arguments)?;
+    }
+    if options.spec.program.is_none() && command == Command::Run {
+        let usage = "usage: beget run [FLAGS] -- PROGRAM [ARG...]";
+        return Err(format!("program: no name was given; {usage}").into());
+    }
+    Ok(Parsed::Options(Box::new(options)))
+}
+
+/// Applies the flags. The first argument that is none is the program; what follows belongs to it. False when help was asked for.
+fn take(options: &mut Options, arguments: &[OsString]) -> Result<bool, String> {
     let mut parser = lexopt::Parser::from_args(arguments);
     loop {
         let name = match parser.next().map_err(no_value)? {
             None => break,
-            Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Parsed::Help),
+            Some(Arg::Short('h') | Arg::Long("help")) => return Ok(false),
             Some(Arg::Long(name)) => name.to_owned(),
             Some(Arg::Short(letter)) => {
                 return Err(format!("flag -{letter}: no such flag; see beget help"));
@@ -41,13 +85,10 @@ pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, 
             parser.value().map_err(|_| format!("flag --{name}: wants {}", flag.value))?
         };
         let shown = value.clone();
-        (flag.apply)(&mut options, value)
+        (flag.apply)(options, value)
             .map_err(|why| format!("flag {}: {why}", format!("--{name} {}", shown.display()).trim_end()))?;
     }
-    if options.spec.program.is_none() && command == Command::Run {
-        return Err("program: no name was given; usage: beget run [FLAGS] -- PROGRAM [ARG...]".into());
-    }
-    Ok(Parsed::Options(Box::new(options)))
+    Ok(true)
 }
 
 /// What the splitter says of a flag that was given a value and takes none.

@@ -37,18 +37,29 @@ fn limit(name: &str, value: u64) -> String {
 }
 
 /// Rows of three columns under a heading.
-struct Table {
+pub(crate) struct Table {
     text: String,
     rows: Vec<[String; 3]>,
 }
 
 impl Table {
+    pub(crate) fn new() -> Table {
+        Table { text: String::new(), rows: Vec::new() }
+    }
+
+    /// The text, which ends in one line's end.
+    pub(crate) fn finish(mut self) -> String {
+        self.text.truncate(self.text.trim_end().len());
+        self.text.push('\n');
+        self.text
+    }
+
     /// What names hold is shown, not obeyed: a line's end in one must not make a line of the table.
-    fn row(&mut self, a: impl AsRef<str>, b: impl AsRef<str>, c: impl AsRef<str>) {
+    pub(crate) fn row(&mut self, a: impl AsRef<str>, b: impl AsRef<str>, c: impl AsRef<str>) {
         self.rows.push([crate::plain(a.as_ref()), crate::plain(b.as_ref()), crate::plain(c.as_ref())]);
     }
 
-    fn end_section(&mut self, title: &str) {
+    pub(crate) fn end_section(&mut self, title: &str) {
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (first, second) = (width(0), width(1));
@@ -62,7 +73,7 @@ impl Table {
 }
 
 fn as_table(description: &Description, options: &Options) -> String {
-    let mut table = Table { text: String::new(), rows: Vec::new() };
+    let mut table = Table::new();
     table.row(
         "program",
         description.program.display().to_string(),
@@ -142,9 +153,7 @@ fn as_table(description: &Description, options: &Options) -> String {
         table.row(open, "", "");
     }
     table.end_section("STAYS OPEN");
-    table.text.truncate(table.text.trim_end().len());
-    table.text.push('\n');
-    table.text
+    table.finish()
 }
 
 /// What the library knows to stay open, and what comes of passing output on.

@@ -1,23 +1,38 @@
-//! What is wrong with a spec, in one sentence.
+//! What is wrong with a spec, in one sentence, and the line of the file that it is about.
 
 use std::fmt;
 
-/// An error: the part, and what is wrong with it.
+/// An error: the part, and what is wrong with it. A part in a file is `spec FILE:LINE:COLUMN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error(String);
+pub struct Error {
+    part: String,
+    words: String,
+    excerpt: String,
+}
 
 /// What the calls of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(part: impl fmt::Display, words: impl fmt::Display) -> Error {
-        Error(format!("{part}: {words}"))
+        Error { part: part.to_string(), words: words.to_string(), excerpt: String::new() }
+    }
+
+    pub(crate) fn with_excerpt(mut self, excerpt: String) -> Error {
+        self.excerpt = excerpt;
+        self
+    }
+
+    /// The line of the file and a mark under what is wrong, in two lines; empty when the error is about no line.
+    #[must_use]
+    pub fn excerpt(&self) -> &str {
+        &self.excerpt
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}: {}", self.part, self.words)
     }
 }
 

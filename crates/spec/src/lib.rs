@@ -10,10 +10,24 @@
 
 mod descriptor;
 mod error;
+mod file;
+mod keys;
+mod load;
+mod node;
+#[cfg(test)]
+mod properties;
+mod read;
+#[cfg(test)]
+mod schema;
+pub mod shipped;
 mod spec;
+mod variables;
 mod words;
 
 pub use descriptor::{Descriptor, Source};
 pub use error::{Error, Result};
+pub use file::LARGEST;
+pub use keys::keys;
 pub use spec::Spec;
+pub use variables::Variables;
 pub use words::{distance, duration, loader, size};

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Spec {
+    /// What it is for, in a line.
+    pub description: Option<String>,
     /// The program: a path, or a name that is looked up in the child's `PATH`.
     pub program: Option<OsString>,
     /// Its arguments.

@@ -3,12 +3,12 @@
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
     set -l words (commandline -opc)
-    set -l with_value --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --output-limit --cwd --loader --log --degrade --as-if
+    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --output-limit --cwd --loader --log --degrade --as-if
     if test (count $words) -lt 2
         echo command
         return
     end
-    if not contains -- $words[2] run show
+    if not contains -- $words[2] run show check
         test (count $words) -eq 2; and echo word $words[2]
         return
     end
@@ -64,11 +64,17 @@ complete -c beget -n __beget_wants_command -l version -d 'print the version'
 complete -c beget -n __beget_wants_program -a '(__beget_program)'
 complete -c beget -n __beget_wants_command -a run -d 'run a program that holds only what it was given'
 complete -c beget -n __beget_wants_command -a show -d 'print what a program would hold, and what enforces each line'
+complete -c beget -n __beget_wants_command -a check -d 'print what this kernel can enforce'
+complete -c beget -n __beget_wants_command -a profiles -d 'list the profiles that are shipped, or print one'
 complete -c beget -n __beget_wants_command -a completions -d 'print the completions of a shell'
 complete -c beget -n __beget_wants_command -a help -d 'tell of beget, or of one command'
 complete -c beget -n __beget_wants_command -a version -d 'print the version'
+complete -c beget -n '__beget_wants_word profiles' -a 'agent cargo git make node python python-parallel'
 complete -c beget -n '__beget_wants_word completions' -a 'bash zsh fish'
-complete -c beget -n '__beget_wants_word help' -a 'run show completions help version'
+complete -c beget -n '__beget_wants_word help' -a 'run show check profiles completions help version'
+complete -c beget -n __beget_wants_flag -l spec -r -F -d 'begin with what this TOML file says'
+complete -c beget -n __beget_wants_flag -l profile -x -a 'agent cargo git make node python python-parallel' -d 'the profile of that name in the file'
+complete -c beget -n __beget_wants_flag -l set -x -d 'the value of ${NAME} in the file'
 complete -c beget -n __beget_wants_flag -l read -r -F -d 'read PATH and all below it'
 complete -c beget -n __beget_wants_flag -l write -r -F -d 'read, write, create, remove, rename and truncate there'
 complete -c beget -n __beget_wants_flag -l exec -r -F -d 'read and execute'
