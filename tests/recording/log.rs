@@ -102,16 +102,20 @@ fn what_is_no_file_is_refused_before_anything_starts() {
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
     assert!(made.success());
     let folder = scratch.path().to_str().expect("text").to_owned();
-    let none = scratch.at("none/log");
+    let (none, link) = (scratch.at("none/log"), scratch.at("link"));
+    let kept = scratch.file("kept", "kept");
+    std::os::unix::fs::symlink(&kept, &link).expect("our own folder");
     for (path, why) in [
         (folder.as_str(), "is a directory"),
         (&none, "no such file or directory"),
         (&fifo, "no such device or address"),
         ("/dev/null", "not a regular file"),
+        (&link, "a symbolic link"),
     ] {
         let (code, out, errors) = ran(&["--log", path, "--", "echo", "started"]);
         assert_eq!((code, out.as_str(), errors), (Some(125), "", format!("beget: log {path}: {why}\n")));
     }
+    assert_eq!(std::fs::read_to_string(kept).expect("ours"), "kept");
 }
 
 /// A file that grows no more: that is told, what was recorded stays readable, and the program goes on.

@@ -114,15 +114,24 @@ fn the_window_is_followed() {
                  print('size %dx%d' % tuple(os.get_terminal_size(0)), flush=True)\n\
                  signal.sigwait([signal.SIGWINCH])\n\
                  print('size %dx%d' % tuple(os.get_terminal_size(0)), flush=True)\n";
+    let log = scratch.at("log");
     // With a pipe behind, the size is still that of the window.
     for pipe in ["", " | cat"] {
         let mut outer = Terminal::bash();
-        outer.line(&(python(&scratch, watch) + pipe));
+        let command = python(&scratch, watch).replace("--base", &format!("--base --log {log}"));
+        outer.line(&(command + pipe));
         outer.expect("size 1000x24\r\n");
         outer.resize(33, 144);
         outer.expect("size 144x33\r\n");
         outer.code(0);
         outer.end();
+        let recorded = std::fs::read_to_string(&log).expect("it is there");
+        let lines: Vec<serde_json::Value> =
+            recorded.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!((&lines[0]["width"], &lines[0]["height"]), (&1000.into(), &24.into()));
+        let events: Vec<_> = lines[1..].iter().map(|line| (line[1].as_str(), line[2].as_str())).collect();
+        let expected = [("o", "size 1000x24\r\n"), ("r", "144x33"), ("o", "size 144x33\r\n")];
+        assert_eq!(events, expected.map(|(kind, data)| (Some(kind), Some(data))));
     }
 }
 
@@ -235,6 +244,55 @@ fn a_stop_asked_of_beget_is_a_stop_of_both() {
         outer.code(0);
         outer.end();
     }
+}
+
+/// Stopped without being asked and put in the background by the shell, where it must not read, and in front again.
+#[test]
+fn it_follows_the_shell_to_the_background_and_back() {
+    if !have("it_follows_the_shell_to_the_background_and_back", &["bash"]) {
+        return;
+    }
+    for mut outer in [Terminal::bash(), Terminal::editing_bash()] {
+        outer.line("\"$BEGET\" run --pty --base -- sh -c 'echo beg\"\"un; read line; echo got=$line'");
+        outer.expect("begun");
+        processes::signal(outer.beget().number, libc::SIGSTOP);
+        outer.expect("Stopped");
+        outer.line("bg; stty sane");
+        outer.line("echo typed-$((3*3))");
+        outer.expect("\ntyped-9\r\n");
+        outer.line("fg");
+        outer.until("raw", Terminal::is_raw);
+        outer.answer("this");
+        outer.expect("got=this\r\n");
+        outer.code(0);
+        outer.line("stty -a | tr ' ' '\\n' | grep -xF -e -icanon -e -echo -e -isig; echo modes=$?");
+        outer.expect("\nmodes=1\r\n");
+        outer.end();
+    }
+}
+
+/// Nothing inside would see the keys any more.
+#[test]
+fn keys_reach_a_program_that_let_go_of_its_terminal() {
+    if !have("keys_reach_a_program_that_let_go_of_its_terminal", &["bash"]) {
+        return;
+    }
+    let mut outer = Terminal::bash();
+    outer.line("\"$BEGET\" run --pty --base -- sh -c 'echo beg\"\"un; exec 0<&- 1>&- 2>&-; exec sleep 300'");
+    outer.expect("begun");
+    outer.until("cooked again", Terminal::is_cooked);
+    outer.key(CTRL_C);
+    outer.code(130);
+    // And one whose reader left, and that does not mind.
+    let script = "trap \\\"\\\" HUP; echo beg\\\"\\\"un; sleep 0.3; echo more; exec sleep 300";
+    outer.line(&format!("\"$BEGET\" run --pty --base --spawn -- sh -c \"{script}\" | head -n 1"));
+    outer.expect("begun");
+    outer.until("cooked again", Terminal::is_cooked);
+    outer.key(CTRL_C);
+    outer.expect("outer> ");
+    outer.answer("exit 0");
+    outer.wait();
+    outer.nothing_left();
 }
 
 #[test]

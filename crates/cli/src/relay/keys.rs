@@ -53,8 +53,8 @@ impl Keys {
             match ready(rustix::io::write(&self.to, &self.held)) {
                 Ok(None) => break,
                 Ok(Some(count)) => drop(self.held.drain(..count)),
-                // Nobody holds the other end.
-                Err(_) => return true,
+                // Nobody holds the other end now: typed at a terminal where nobody is.
+                Err(_) => self.held.clear(),
             }
         }
         self.from.is_none() && self.held.is_empty()

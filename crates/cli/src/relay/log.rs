@@ -32,9 +32,14 @@ impl Log {
     /// Makes the file, for its owner alone, or empties the one that is there.
     pub(super) fn open(path: &Path) -> Result<Log, String> {
         let failed = |errno: rustix::io::Errno| format!("log {}: {}", path.display(), words(errno.into()));
-        // Neither a pipe with a name nor a terminal may make us wait or become ours.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let file: OwnedFd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        // Neither a pipe with a name nor a terminal may make us wait or become ours, and a link that an earlier program left where it may
+        // write must not choose what is emptied.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        let flags = flags | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file: OwnedFd = match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+            Err(rustix::io::Errno::LOOP) => return Err(format!("log {}: a symbolic link", path.display())),
+            other => other.map_err(failed)?,
+        };
         let status = rustix::fs::fstat(&file).map_err(failed)?;
         if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             return Err(format!("log {}: not a regular file", path.display()));

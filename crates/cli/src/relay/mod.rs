@@ -127,21 +127,30 @@ impl Relay {
     /// its terminal again.
     pub(crate) fn needs_looks(&self) -> bool {
         let behind = self.keys.is_some() && self.outer.as_ref().is_some_and(|outer| !outer.is_taken());
-        behind || self.channels.iter().any(|channel| channel.unheld)
+        behind || self.is_unheld()
+    }
+
+    /// Whether the program let go of its terminal; it may take it up again, by its name.
+    fn is_unheld(&self) -> bool {
+        self.channels.iter().any(|channel| channel.unheld)
     }
 
     fn may_read(&self) -> bool {
-        self.outer.as_ref().is_none_or(Outer::is_taken)
+        !self.is_unheld() && self.outer.as_ref().is_none_or(Outer::is_taken)
     }
 
     /// Moves what can be moved without waiting, but not for long, for signals wait. Says whether anything was.
     pub(crate) fn turn(&mut self) -> bool {
         const ROUNDS: usize = 16;
-        if let Some(outer) = &mut self.outer
-            && !outer.is_taken()
-        {
-            // We were behind, and may be in front now.
-            outer.take();
+        let unheld = self.is_unheld();
+        if let Some(outer) = &mut self.outer {
+            if unheld {
+                // No key does anything inside; then keys do what they do outside.
+                outer.leave();
+            } else if !outer.is_still_taken() {
+                // We were behind, and may be in front now.
+                outer.take();
+            }
         }
         let may_read = self.may_read();
         if self.keys.as_mut().is_some_and(|keys| keys.turn(may_read)) {
@@ -165,7 +174,7 @@ impl Relay {
 
     /// The program is told as it would be without us: by a pipe without a reader, or a terminal that is gone.
     fn lose_reader(&mut self, number: usize, errno: Errno) {
-        (self.pty, self.keys) = (None, None);
+        (self.pty, self.keys, self.outer) = (None, None, None);
         // That a reader left is the reader's matter, and a terminal that is gone is known to whoever sat there.
         if !matches!(errno, Errno::PIPE | Errno::CONNRESET | Errno::IO) {
             self.failures.push(format!("{}: {}", name(number), words(errno)));

@@ -14,22 +14,16 @@ use rustix::termios::{
 #[derive(Debug)]
 pub(super) struct Outer {
     own: Pid,
-    /// Its modes as they were, while they are raw.
+    /// Its modes as they were, from when we made them raw until we put them back.
     cooked: Option<Termios>,
+    /// It is raw, and read for the program.
+    taken: bool,
 }
 
 impl Outer {
     /// The terminal, when standard input is one.
     pub(super) fn find() -> Option<Outer> {
-        std::io::stdin().is_terminal().then(|| Outer { own: getpgrp(), cooked: None })
-    }
-
-    /// Whether we may read it: we are in its foreground, or it does not control us, and nobody minds.
-    pub(super) fn is_ours(&self) -> bool {
-        match tcgetpgrp(std::io::stdin()) {
-            Ok(group) => group == self.own,
-            Err(errno) => errno == rustix::io::Errno::NOTTY,
-        }
+        std::io::stdin().is_terminal().then(|| Outer { own: getpgrp(), cooked: None, taken: false })
     }
 
     /// Gives another terminal the keys that the person is used to.
@@ -40,18 +34,16 @@ impl Outer {
         }
     }
 
-    /// Whether it is raw now.
+    /// Whether it is raw now, and read for the program.
     pub(super) fn is_taken(&self) -> bool {
-        self.cooked.is_some()
+        self.taken
     }
 
     /// Makes it raw if we are in its foreground; again, if somebody changed it meanwhile.
     pub(super) fn take(&mut self) {
+        self.taken = self.is_ours();
         let stdin = std::io::stdin();
-        if !self.is_ours() {
-            return;
-        }
-        if let Ok(modes) = tcgetattr(&stdin) {
+        if let (true, Ok(modes)) = (self.taken, tcgetattr(&stdin)) {
             let mut raw = modes.clone();
             raw.make_raw();
             self.cooked.get_or_insert(modes);
@@ -59,16 +51,27 @@ impl Outer {
         }
     }
 
-    /// Puts its modes back; if it is somebody else's by now, it has theirs already. What was typed for the program, and what the terminal
-    /// answered to it, is nothing that a shell should read.
+    /// Puts its modes back. What was typed for the program, and what the terminal answered to it, is nothing that a shell should read.
     pub(super) fn leave(&mut self) {
-        if let Some(cooked) = self.cooked.take()
-            && self.is_ours()
+        if self.is_still_taken()
+            && let Some(cooked) = self.cooked.take()
         {
             let stdin = std::io::stdin();
             let _ = tcflush(&stdin, QueueSelector::IFlush);
             let _ = tcsetattr(&stdin, OptionalActions::Now, &cooked);
         }
+        self.taken = false;
+    }
+
+    /// Whether it was taken, and nobody put us in its background since: then it has somebody else's modes already.
+    pub(super) fn is_still_taken(&mut self) -> bool {
+        self.taken &= self.is_ours();
+        self.taken
+    }
+
+    /// Whether we may read it: we are in its foreground, or it does not control us, and nobody minds. Of one that is gone, the end is read.
+    fn is_ours(&self) -> bool {
+        tcgetpgrp(std::io::stdin()).map_or(true, |group| group == self.own)
     }
 }
 
