@@ -47,7 +47,9 @@ impl Value {
                 Value::Words(known)
             }
             "NAME[=VALUE]" => Value::Variable,
-            "PORT" | "N" | "SIZE" | "DURATION" | "NAME" | "NAME=VALUE" | "DST=TEXT" => Value::Anything,
+            "PORT" | "N" | "SIZE" | "DURATION" | "NAME" | "DST=TEXT" => Value::Anything,
+            // What a spec's variables hold is mostly a path.
+            "NAME=VALUE" => Value::File,
             "DIR" | "DST" | "DST[=SIZE]" => Value::Folder,
             _ if ["PATH", "FILE", "SRC", "TARGET"].iter().any(|part| name.contains(part)) => Value::File,
             _ if name.contains('|') && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-' | b'|')) => {
