@@ -125,9 +125,13 @@ fn column(style: Style) -> usize {
 }
 
 fn heading(text: &mut String, style: Style, title: &str) {
-    let (word, rest) = title.split_once(':').unwrap_or((title, ""));
-    let colon = if rest.is_empty() { "" } else { ":" };
-    let _ = writeln!(text, "{}{colon}{rest}", style.strong(word));
+    let (word, _) = title.split_once(':').unwrap_or((title, ""));
+    let mut indent = 0;
+    for line in wrapped(title, style.width - 2) {
+        let line = if indent == 0 { line.replacen(word, &style.strong(word), 1) } else { line };
+        let _ = writeln!(text, "{:indent$}{line}", "");
+        indent = 2;
+    }
 }
 
 fn examples(text: &mut String, style: Style, examples: &[(&str, &str)]) {
