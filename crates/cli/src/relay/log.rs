@@ -160,11 +160,12 @@ impl Decoder {
     fn decode(&mut self, bytes: &[u8], returns: bool) -> String {
         let bytes = [&std::mem::take(&mut self.carried), bytes].concat();
         let mut text = String::with_capacity(bytes.len());
-        for chunk in bytes.utf8_chunks() {
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
             self.push(chunk.valid(), returns, &mut text);
             let is_cut = |bytes| std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
-            if is_cut(chunk.invalid()) {
-                // Only at the end can it be.
+            // The rest of a letter can only come where nothing came yet.
+            if chunks.peek().is_none() && is_cut(chunk.invalid()) {
                 self.carried = chunk.invalid().to_vec();
             } else if !chunk.invalid().is_empty() {
                 text.push(char::REPLACEMENT_CHARACTER);
