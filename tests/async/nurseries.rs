@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use beget::tokio::Process;
 use beget::{Batch, Fault, Nursery, Program, Stdio};
@@ -97,6 +99,31 @@ fn two_runtimes_and_threads_share_a_nursery() {
         });
         drop(nursery);
         assert_eq!(children(), [].into());
+    });
+}
+
+/// A thread reads all that comes, as fast as it can, and the task hears of it all the same.
+#[test]
+fn a_task_is_told_by_whoever_reads() {
+    let nursery = Nursery::new().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert!(!nursery.has_ended());
+            }
+        });
+        let mut command = probe(&["await", "3"]);
+        command.nursery(&nursery).stdin(Stdio::piped());
+        let waited = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            single().block_on(async {
+                for _ in 0..300 {
+                    assert_eq!(soon(command.spawn().unwrap().wait()).await.unwrap().exit_code(), 3);
+                }
+            });
+        }));
+        done.store(true, Ordering::Relaxed);
+        waited.unwrap();
     });
 }
 
