@@ -23,7 +23,7 @@ usage: beget-bench [--quick] [--pin N] [--only SUBJECT] [--json FILE] [--write F
 
   --quick         a minute and a half, instead of 6 minutes
   --pin N         everything on processor N: steadier on a machine with other work, unfair to peers that use two processes
-  --only SUBJECT  floors, spawn, confined, embryos, batches, commands or filter
+  --only SUBJECT  floors, spawn, async (built with the feature `async`), confined, embryos, batches, commands or filter
   --json FILE     everything, for other programs
   --write FILE    everything, as Markdown
 ";

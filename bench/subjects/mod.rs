@@ -10,6 +10,8 @@ mod loads;
 mod memory;
 mod parts;
 mod spawn;
+#[cfg(feature = "async")]
+mod tasks;
 
 pub use commands::{find, own_command};
 
@@ -24,6 +26,8 @@ pub type Subject = fn(&Options, &Programs, &mut Report) -> Result<(), String>;
 pub const ALL: &[(&str, Subject)] = &[
     ("floors", floors::measure),
     ("spawn", spawn::measure),
+    #[cfg(feature = "async")]
+    ("async", tasks::measure),
     ("confined", confined::measure),
     ("confined", parts::measure),
     ("embryos", embryos::measure),
