@@ -195,6 +195,28 @@ fn a_traced_process_ends_for_its_waiters_when_its_tracer_lets_go() {
     }
 }
 
+/// Somebody else in this process waits for any child, again and again: the kernel's note answers, or an error that says so.
+#[test]
+fn a_status_that_somebody_took_is_noted_or_told_as_taken() {
+    in_own_process("waits::a_status_that_somebody_took_is_noted_or_told_as_taken", || {
+        on_both(|| async {
+            let mut process = probe(&["await", "11"]).stdin(beget::Stdio::piped()).spawn().unwrap();
+            let (number, input) = (process.id() as i32, process.stdin.take());
+            let wait = async { soon(process.wait_shared()).await };
+            let taker = std::thread::spawn(move || {
+                drop(input);
+                // SAFETY: the kernel is asked to forget the status.
+                assert_eq!(unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) }, number);
+            });
+            taker.join().unwrap();
+            match wait.await {
+                Ok(ended) => assert_eq!((ended.exit_code(), ended.usage), (11, None)),
+                Err(error) => assert_eq!(error.fault(), Fault::StatusTaken, "{error}"),
+            }
+        });
+    });
+}
+
 #[test]
 fn words_of_a_spawn_are_those_of_the_blocking_one() {
     single().block_on(async {
