@@ -25,6 +25,7 @@ fn authority(support: Support, base: bool) -> Result<Authority, String> {
         keep_modes: false,
         listener: false,
         keyring: true,
+        groups: std::sync::Arc::default(),
     };
     Authority::prepare(request).map_err(|error| error.to_string())
 }

@@ -25,6 +25,8 @@ pub enum Reason {
     Senseless(&'static str),
     /// This kernel has no mechanism that keeps these promises; there is one at least, and the part is the first.
     Unkept(Vec<Promise>),
+    /// The limits of a whole tree need a cgroup, and this is why none can be made; the promises are all that are not kept.
+    NoCgroup(Vec<Promise>, String),
 }
 
 impl Error {
@@ -56,6 +58,11 @@ impl fmt::Display for Reason {
         match self {
             Reason::Kernel(errno) => errno.fmt(f),
             Reason::Senseless(why) => f.write_str(why),
+            Reason::NoCgroup(promises, why) => {
+                let it = if promises.len() == 1 { "it" } else { "them" };
+                write!(f, "needs a cgroup, and none can be made: {why}; give {it} up with")?;
+                promises.iter().try_for_each(|promise| write!(f, " --degrade {promise}"))
+            }
             Reason::Unkept(promises) => {
                 let needs = promises.first().map_or("", |first| first.what_it_needs());
                 let it = if promises.len() == 1 { "it" } else { "it and what rests on it" };

@@ -11,11 +11,12 @@
 //!
 //! # What this crate does not do
 //!
-//! It starts no process, and it knows no namespaces.
+//! It starts no process, and it knows no namespaces. It makes nothing but cgroups, one for each birth whose tree is limited.
 
 #![forbid(unsafe_code)]
 
 mod base;
+pub mod cgroup;
 mod error;
 pub mod filter;
 mod grant;

@@ -15,7 +15,8 @@ use crate::promise::Promise;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// Bytes of memory of all its processes together.
+    /// Bytes of memory of all its processes together, without swap. When it is used up the kernel ends the tree, or with cgroups of
+    /// version 1 one process of it.
     Memory(u64),
     /// Processors it runs on.
     Processors(u32),
@@ -28,7 +29,14 @@ pub enum Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Limit::Memory(bytes) => write!(f, "--memory {bytes}"),
+            Limit::Memory(bytes) => {
+                let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+                let exact = |(shift, _): &(u32, _)| *bytes > 0 && bytes.is_multiple_of(1u64 << *shift);
+                match units.into_iter().find(exact) {
+                    Some((shift, unit)) => write!(f, "--memory {}{unit}", bytes >> shift),
+                    None => write!(f, "--memory {bytes}"),
+                }
+            }
             Limit::Processors(count) => write!(f, "--cpus {count}"),
             Limit::Processes(count) => write!(f, "--processes {count}"),
             Limit::OpenFiles(count) => write!(f, "--open-files {count}"),
@@ -80,11 +88,12 @@ pub struct Resource {
 /// own may be others by the time of a later spawn.
 ///
 /// The fresh default: no core files and no raised priority; 1024 open files, up to the caller's hard limit; 8 MiB of stack
-/// likewise; everything else as much as the caller's hard limit.
+/// likewise; everything else as much as the caller's hard limit. `given_up`: the limits of a tree that are set for each process, or for this
+/// user, for want of a cgroup ([`Authority::given_up`](crate::Authority)).
 ///
 /// # Errors
 /// A limit above the caller's hard limit.
-pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<Resource>, Error> {
+pub fn resources(limits: &[Limit], given_up: &[Promise]) -> Result<Vec<Resource>, Error> {
     let mut all = Vec::with_capacity(RESOURCES.len());
     for number in 0..RESOURCES.len() as u32 {
         let now = process::limit(number).map_err(|errno| Error::kernel("resource limits", errno))?;
@@ -100,8 +109,8 @@ pub fn resources(limits: &[Limit], degraded: &[Promise]) -> Result<Vec<Resource>
         for limit in limits {
             let (resource, most) = match *limit {
                 Limit::OpenFiles(count) => (OPEN_FILES, count),
-                Limit::Memory(bytes) if degraded.contains(&Promise::Memory) => (DATA, bytes),
-                Limit::Processes(count) if degraded.contains(&Promise::Processes) => (NPROC, count),
+                Limit::Memory(bytes) if given_up.contains(&Promise::Memory) => (DATA, bytes),
+                Limit::Processes(count) if given_up.contains(&Promise::Processes) => (NPROC, count),
                 _ => continue,
             };
             if resource == number {

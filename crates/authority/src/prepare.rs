@@ -1,9 +1,11 @@
 //! Turns a request into what holds a child to it.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use beget_sys::seccomp::Instruction;
 
+use crate::cgroup::Means;
 use crate::error::{Error, Reason};
 use crate::filter::{self, Policy};
 use crate::promise::Circumstances;
@@ -38,6 +40,8 @@ pub struct Request<'a> {
     pub listener: bool,
     /// Whether the child joins a keyring of its own.
     pub keyring: bool,
+    /// How the limits of its tree are kept here.
+    pub groups: Arc<Means>,
 }
 
 /// What holds a child to its grants.
@@ -53,6 +57,10 @@ pub struct Authority {
     pub enforced: Vec<Enforced>,
     /// The granted files; those whose rules die with them must be held for the child's life.
     pub opened: Vec<Opened>,
+    /// Where its cgroup is made, when it needs one.
+    pub groups: Arc<Means>,
+    /// The limits of its tree that are only limits of each process, or of this user.
+    pub given_up: Vec<Promise>,
 }
 
 impl Authority {
@@ -75,6 +83,7 @@ impl Authority {
             keep_modes,
             keyring,
             listener,
+            groups,
         } = request;
         let mut opened = files;
         for grant in grants {
@@ -93,8 +102,9 @@ impl Authority {
             memory: limited(|limit| matches!(limit, Limit::Memory(_))),
             processes: limited(|limit| matches!(limit, Limit::Processes(_))),
             processors: limited(|limit| matches!(limit, Limit::Processors(_))),
+            groups: &groups,
         };
-        let enforced = keep(circumstances, degraded)?;
+        let enforced = keep(Promise::ALL, &circumstances, degraded)?;
         let ruleset = ruleset::build(support, &opened, grants, only)?;
         let policy = Policy {
             spawn: circumstances.spawn,
@@ -119,13 +129,34 @@ impl Authority {
             Some(asking) => Some(filter::without_listener(asking)),
             None => support.filter.then(|| filter::build(&policy)),
         };
-        Ok(Authority { ruleset, filter, asking, enforced, opened })
+        let given_up = given_up(&enforced);
+        Ok(Authority { ruleset, filter, asking, enforced, opened, groups, given_up })
     }
 
-    /// What an unconfined child is held to: nothing.
-    #[must_use]
-    pub fn ambient() -> Authority {
-        Authority { ruleset: None, filter: None, asking: None, enforced: Vec::new(), opened: Vec::new() }
+    /// What an unconfined child is held to: nothing but the limits of its tree, which it could leave.
+    ///
+    /// # Errors
+    /// A limit that cannot be kept here and was not given up.
+    pub fn ambient(
+        limits: &[Limit],
+        degraded: &[Promise],
+        support: Support,
+        groups: Arc<Means>,
+    ) -> Result<Authority, Error> {
+        let circumstances = Circumstances {
+            support,
+            spawn: true,
+            ports: false,
+            keyring: false,
+            memory: limits.iter().any(|limit| matches!(limit, Limit::Memory(_))),
+            processes: limits.iter().any(|limit| matches!(limit, Limit::Processes(_))),
+            processors: false,
+            groups: &groups,
+        };
+        let enforced = keep(&[Promise::Memory, Promise::Processes], &circumstances, degraded)?;
+        let given_up = given_up(&enforced);
+        let (ruleset, filter, asking, opened) = (None, None, None, Vec::new());
+        Ok(Authority { ruleset, filter, asking, enforced, opened, groups, given_up })
     }
 
     /// Keeps only those granted files that must stay open for the child's life, and gives back the others, so that closing them
@@ -138,19 +169,36 @@ impl Authority {
     }
 }
 
-/// Chooses a mechanism for every promise; fails when some have none and were not given up, and names all of them.
-fn keep(circumstances: Circumstances, degraded: &[Promise]) -> Result<Vec<Enforced>, Error> {
-    let made = Promise::ALL.iter().copied();
-    let enforced: Vec<Enforced> = made
-        .filter_map(|promise| circumstances.mechanism(promise).map(|by| Enforced { promise, by }))
+fn given_up(enforced: &[Enforced]) -> Vec<Promise> {
+    let less = |line: &&Enforced| line.by.is_some() && line.by == line.promise.instead();
+    enforced.iter().filter(less).map(|line| line.promise).collect()
+}
+
+/// Chooses a mechanism for each promise that is made; fails when some have none and were not given up, and names all of them.
+fn keep(
+    promises: &[Promise],
+    circumstances: &Circumstances<'_>,
+    degraded: &[Promise],
+) -> Result<Vec<Enforced>, Error> {
+    let mut enforced: Vec<Enforced> = promises
+        .iter()
+        .filter_map(|promise| circumstances.mechanism(*promise).map(|by| Enforced { promise: *promise, by }))
         .collect();
     let unkept = |line: &&Enforced| line.by.is_none() && !degraded.contains(&line.promise);
     let unkept: Vec<Promise> = enforced.iter().filter(unkept).map(|line| line.promise).collect();
+    let limit = |promise: &Promise| format!("limit --{promise}");
     let part = match unkept.first() {
-        None => return Ok(enforced),
-        Some(promise @ (Promise::Memory | Promise::Processes | Promise::Processors)) => {
-            format!("limit --{promise}")
+        None => {
+            for line in &mut enforced {
+                line.by = line.by.or(line.promise.instead());
+            }
+            return Ok(enforced);
         }
+        Some(promise @ (Promise::Memory | Promise::Processes)) => {
+            let why = circumstances.groups.why().unwrap_or("there are none here").to_owned();
+            return Err(Error { part: limit(promise), reason: Reason::NoCgroup(unkept, why) });
+        }
+        Some(promise @ Promise::Processors) => limit(promise),
         Some(promise) => format!("promise {promise}"),
     };
     Err(Error { part, reason: Reason::Unkept(unkept) })

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Support;
+use crate::cgroup::Means;
 
 macro_rules! promises {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $what:literal, $needs:literal;)*) => {
@@ -72,10 +73,10 @@ promises! {
         "needs a seccomp filter";
     /// The memory of all its processes together is limited.
     Memory = "memory", "the memory of all its processes together is limited",
-        "needs a delegated cgroup, which this version does not use; given up, it limits each process for itself";
+        "needs a cgroup that this user can make and limit (version 2, delegated, or version 1)";
     /// The number of its processes is limited.
     Processes = "processes", "the number of its processes is limited",
-        "needs a delegated cgroup, which this version does not use; given up, it counts all processes of this user";
+        "needs a cgroup that this user can make and limit (version 2, delegated, or version 1)";
     /// Its processors are limited.
     Processors = "cpus", "its processors are limited",
         "needs a seccomp filter";
@@ -103,13 +104,26 @@ impl FromStr for Promise {
 pub struct Enforced {
     /// The promise.
     pub promise: Promise,
-    /// The mechanism; `None` when it was given up and nothing keeps it.
+    /// The mechanism; `None` when it was given up and nothing keeps it. For a limit that was given up, what is done instead.
     pub by: Option<&'static str>,
+}
+
+impl Promise {
+    /// What is done in its place when it is given up: less than it says.
+    pub(crate) const fn instead(self) -> Option<&'static str> {
+        match self {
+            Promise::Memory => Some("given up: resource limit, of each process for itself (RLIMIT_DATA)"),
+            Promise::Processes => {
+                Some("given up: resource limit, of all processes of this user (RLIMIT_NPROC)")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What the choice of mechanisms depends on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Circumstances {
+pub(crate) struct Circumstances<'a> {
     pub(crate) support: Support,
     pub(crate) spawn: bool,
     pub(crate) ports: bool,
@@ -117,9 +131,11 @@ pub(crate) struct Circumstances {
     pub(crate) memory: bool,
     pub(crate) processes: bool,
     pub(crate) processors: bool,
+    /// What keeps the limits of a whole tree.
+    pub(crate) groups: &'a Means,
 }
 
-impl Circumstances {
+impl Circumstances<'_> {
     /// The first mechanism that keeps `promise` here, or none; nothing at all when the promise is not made.
     pub(crate) fn mechanism(&self, promise: Promise) -> Option<Option<&'static str>> {
         let landlock = |abi: u32, words: &'static str| self.support.landlock_from(abi).then_some(words);
@@ -150,7 +166,8 @@ impl Circumstances {
             Promise::Keys => filter("seccomp filter: no key calls"),
             Promise::Memory if !self.memory => return None,
             Promise::Processes if !self.processes => return None,
-            Promise::Memory | Promise::Processes => None,
+            Promise::Memory => self.groups.memory(),
+            Promise::Processes => self.groups.processes(),
             Promise::Processors if !self.processors => return None,
             Promise::Processors => filter("processor affinity, and a seccomp filter that keeps it"),
         })

@@ -12,6 +12,8 @@ pub struct Support {
     pub landlock: Option<u32>,
     /// Whether there are seccomp filters.
     pub filter: bool,
+    /// Whether cgroups are looked for. What they can do depends on where the caller is among them, which is looked at for each command.
+    pub cgroups: bool,
 }
 
 impl Support {
@@ -19,13 +21,24 @@ impl Support {
     #[must_use]
     pub fn detect() -> Support {
         static DETECTED: OnceLock<Support> = OnceLock::new();
-        *DETECTED.get_or_init(|| Support { landlock: landlock::abi().ok(), filter: has_filters() })
+        *DETECTED.get_or_init(|| Support {
+            landlock: landlock::abi().ok(),
+            filter: has_filters(),
+            cgroups: true,
+        })
     }
 
     /// The same kernel as if its Landlock had at most this ABI, or none: to see what would hold on an older one. It never adds.
     #[must_use]
     pub fn with_landlock_at_most(mut self, abi: Option<u32>) -> Support {
         self.landlock = self.landlock.zip(abi).map(|(have, most)| have.min(most)).filter(|abi| *abi > 0);
+        self
+    }
+
+    /// The same kernel as if it had no cgroups.
+    #[must_use]
+    pub fn without_cgroups(mut self) -> Support {
+        self.cgroups = false;
         self
     }
 

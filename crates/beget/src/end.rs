@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use beget_authority::cgroup::TreeUsage;
 use beget_sys::wait;
 
 /// How a process ended.
@@ -14,6 +15,9 @@ pub struct Ended {
     /// What it and the children it waited for used; `None` where somebody else took the status and only the kernel's note of
     /// it was left.
     pub usage: Option<Usage>,
+    /// What its whole tree used, where it was limited by a cgroup ([`Limit::Memory`](crate::Limit::Memory),
+    /// [`Limit::Processes`](crate::Limit::Processes)).
+    pub tree: Option<TreeUsage>,
 }
 
 /// Resources used by a process and those of its descendants that were waited for (`man 2 getrusage`).
@@ -64,7 +68,14 @@ impl Ended {
             wait::Change::Killed(signal, core) => signal | if core { CORE } else { 0 },
             wait::Change::Stopped(_) | wait::Change::Continued => return None,
         };
-        Some(Ended { status: ExitStatus::from_raw(raw), usage: Some(usage.into()) })
+        Some(Ended { status: ExitStatus::from_raw(raw), usage: Some(usage.into()), tree: None })
+    }
+
+    /// Whether the kernel ended a process of its tree because the memory that they may have together was used up; `None` where
+    /// no cgroup tells.
+    #[must_use]
+    pub fn ran_out_of_memory(&self) -> Option<bool> {
+        self.tree?.out_of_memory.map(|times| times > 0)
     }
 
     /// Whether it ended by itself, with code 0.

@@ -104,7 +104,7 @@ impl From<beget_authority::Error> for Error {
         let words = error.reason.to_string();
         let (fault, errno) = match error.reason {
             Reason::Kernel(errno) => (Fault::Caller, Some(errno)),
-            Reason::Unkept(_) => (Fault::Kernel, None),
+            Reason::Unkept(_) | Reason::NoCgroup(..) => (Fault::Kernel, None),
             _ => (Fault::Caller, None),
         };
         Error { part: error.part, words, fault, errno }

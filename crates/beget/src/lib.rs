@@ -75,6 +75,7 @@ mod stdio;
 pub mod tokio;
 mod writer;
 
+pub use beget_authority::cgroup::TreeUsage;
 pub use beget_authority::limit::Resource;
 pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Support};
 pub use beget_plan::Current;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use beget_authority::Opened;
+use beget_authority::cgroup::Group;
 use beget_sys::wait::{self, option};
 use beget_sys::{Errno, process::Child};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -53,6 +54,8 @@ pub struct Process {
     pub(crate) tree: Option<Nursery>,
     /// Grants whose rules live only as long as somebody holds their files.
     pub(crate) held: Arc<Vec<Opened>>,
+    /// Its cgroups; removed last, when its nursery has ended.
+    group: Mutex<Option<Group>>,
 }
 
 /// What a process wrote, and how it ended.
@@ -86,7 +89,12 @@ impl Process {
             output_limit: None,
             tree: None,
             held: Arc::default(),
+            group: Mutex::default(),
         }
+    }
+
+    pub(crate) fn keep_group(&mut self, group: Option<Group>) {
+        self.group = Mutex::new(group);
     }
 
     /// Its process number, for messages; use [`signal`](Process::signal) to signal it.
@@ -124,7 +132,7 @@ impl Process {
     pub fn try_wait(&self) -> Result<Option<Ended>> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_none() {
-            *ended = self.take_status()?;
+            *ended = self.take_status()?.map(|end| self.with_tree(end));
         }
         Ok(*ended)
     }
@@ -165,9 +173,15 @@ impl Process {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if let Parent::Nursery(_, news) = &self.parent {
             // Told already, while somebody waited for another.
-            *ended = ended.or_else(|| news.ended());
+            *ended = ended.or_else(|| news.ended().map(|end| self.with_tree(end)));
         }
         *ended
+    }
+
+    /// Ends what it left in its cgroups, and adds what they tell.
+    fn with_tree(&self, ended: Ended) -> Ended {
+        let group = self.group.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ended { tree: group.map(Group::end), ..ended }
     }
 
     fn take_status(&self) -> Result<Option<Ended>> {
@@ -209,7 +223,7 @@ impl Process {
             return Ok(ended);
         }
         match wait::taken_status(self.pidfd.as_fd()) {
-            Ok(raw) => Ok(Ended { status: ExitStatus::from_raw(raw), usage: None }),
+            Ok(raw) => Ok(Ended { status: ExitStatus::from_raw(raw), usage: None, tree: None }),
             Err(_) => {
                 let words = match self.parent {
                     Parent::Own => {
@@ -270,12 +284,47 @@ impl Process {
     /// # Errors
     /// As for [`signal`](Process::signal).
     pub fn signal_group(&self, signal: i32) -> Result<()> {
-        let sent = match wait::send_signal_to_group(self.pidfd.as_fd(), signal) {
+        match self.send_to_group(signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(Error::kernel(format!("signal {signal}"), errno, Fault::Caller)),
+        }
+    }
+
+    fn send_to_group(&self, signal: i32) -> beget_sys::Result<()> {
+        match wait::send_signal_to_group(self.pidfd.as_fd(), signal) {
             Err(Errno::EINVAL) if !self.has_ended() => beget_sys::signal::kill(-(self.number as i32), signal),
             other => other,
-        };
-        match sent {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        }
+    }
+
+    /// Asks it to end, waits for that as long as `grace`, and then ends it; says how it ended. Asked is the process group that it leads, or it
+    /// alone when it leads none, with SIGTERM, and with SIGCONT so that a stopped one hears it. Ended, with SIGKILL, are the same processes and,
+    /// where [`kill_tree`](Process::kill_tree) can, everything that descends from it. Without any grace it is not asked.
+    ///
+    /// # Errors
+    /// As for [`wait`](Process::wait); `EPERM` when it changed its user.
+    pub fn terminate(&self, grace: Duration) -> Result<Ended> {
+        const SIGTERM: i32 = 15;
+        const SIGCONT: i32 = 18;
+        let mut ended = self.try_wait()?;
+        if ended.is_none() && !grace.is_zero() {
+            self.signal_group_or_itself(SIGTERM)?;
+            self.signal_group_or_itself(SIGCONT)?;
+            ended = self.wait_timeout(grace)?;
+        }
+        if ended.is_none() {
+            self.signal_group_or_itself(SIGKILL)?;
+        }
+        if let Some(nursery) = &self.tree {
+            nursery.end();
+        }
+        ended.map_or_else(|| self.wait_shared(), Ok)
+    }
+
+    fn signal_group_or_itself(&self, signal: i32) -> Result<()> {
+        match self.send_to_group(signal) {
+            Ok(()) => Ok(()),
+            Err(Errno::ESRCH) => self.signal(signal),
             Err(errno) => Err(Error::kernel(format!("signal {signal}"), errno, Fault::Caller)),
         }
     }
@@ -318,18 +367,25 @@ impl Process {
     }
 
     /// Ends it and every process that descends from it, however they hide, and waits until that is done. For one that has a nursery
-    /// to itself ([`Command::own_tree`](crate::Command::own_tree)).
+    /// to itself ([`Command::own_tree`](crate::Command::own_tree)), or a cgroup, because its whole tree is limited.
     ///
     /// # Errors
-    /// One that has none: nothing is ended then.
+    /// One that has neither: nothing is ended then.
     pub fn kill_tree(&self) -> Result<()> {
+        let group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_group = group.is_some();
+        let _: Option<()> = group.as_ref().map(Group::kill);
+        drop(group);
         match &self.tree {
-            Some(nursery) => {
-                nursery.end();
-                Ok(())
+            Some(nursery) => nursery.end(),
+            // When its end is known, what it left in its cgroup has ended already.
+            None if has_group || self.known_end().is_some_and(|ended| ended.tree.is_some()) => {}
+            None => {
+                let words = "this process has no nursery to itself, nor a cgroup";
+                return Err(Error::new("tree", words, Fault::Caller));
             }
-            None => Err(Error::new("tree", "this process has no nursery to itself", Fault::Caller)),
         }
+        Ok(())
     }
 }
 
@@ -395,6 +451,11 @@ impl Drop for Process {
         }
         if let Parent::Nursery(nursery, news) = &self.parent {
             nursery.forget(self.number, news);
+        }
+        let group = self.group.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if self.tree.is_none() && !matches!(self.ended.get_mut(), Ok(Some(_))) {
+            // It may run on, and be in its cgroups.
+            let _ = group.take().map(Group::let_go);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use beget::{Grant, Limit, Support};
+use beget::{Grant, Limit};
 use beget_spec::{Descriptor, Source};
 
 use crate::options::Options;
@@ -174,7 +174,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "memory",
         "SIZE",
         Group::Limits,
-        "memory of all its processes together, such as 512M: needs a cgroup, which this\nversion does not use; with --degrade memory each process is limited for itself",
+        "memory of all its processes together, such as 512M, without swap; when it is used up the\nprogram is ended and `run` says so. Needs a cgroup that you may make (version 2, as in\na systemd user session, or version 1); where there is none, --degrade memory limits\neach process for itself",
         |options, value| {
             options.spec.limits.push(Limit::Memory(beget_spec::size(text(&value)?)?));
             Ok(())
@@ -188,7 +188,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "processes",
         "N",
         Group::Limits,
-        "processes and threads at once: needs a cgroup, which this version does not use;\nwith --degrade processes all processes of this user are counted",
+        "processes and threads at once, its own among them. Needs a cgroup too; where there is\nnone, --degrade processes counts all processes of this user",
         |options, value| {
             options.spec.limits.push(Limit::Processes(number(&value)?));
             Ok(())
@@ -215,6 +215,16 @@ pub(crate) const FLAGS: &[Flag] = &[
                 return Err("wants more than no time".into());
             }
             options.spec.timeout = Some(time);
+            Ok(())
+        },
+    ),
+    flag(
+        "grace",
+        "DURATION",
+        Group::Limits,
+        "with --timeout: first ask the program's process group to end (SIGTERM), and end the\ntree this much later; without it that is done at once",
+        |options, value| {
+            options.spec.grace = beget_spec::duration(text(&value)?)?;
             Ok(())
         },
     ),
@@ -300,9 +310,9 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
     flag(
         "as-if",
-        "landlock=N|none",
+        "landlock=N|none, cgroup=none",
         Group::How,
-        "take the kernel's Landlock for ABI N at most, or for none: to see what would hold\non an older kernel",
+        "take the kernel's Landlock for ABI N at most, or for none, or the system for one\nwithout cgroups: to see what would hold there",
         as_if,
     ),
     flag(
@@ -356,8 +366,13 @@ fn fd(options: &mut Options, value: OsString) -> Result<(), String> {
 }
 
 fn as_if(options: &mut Options, value: OsString) -> Result<(), String> {
-    let abi = text(&value)?.strip_prefix("landlock=").ok_or("wants landlock=N or landlock=none")?;
+    let value = text(&value)?;
+    if value == "cgroup=none" {
+        options.support = options.support.without_cgroups();
+        return Ok(());
+    }
+    let abi = value.strip_prefix("landlock=").ok_or("wants landlock=N, landlock=none or cgroup=none")?;
     let abi = if abi == "none" { None } else { Some(number(OsStr::new(abi))?) };
-    options.support = Support::detect().with_landlock_at_most(abi);
+    options.support = options.support.with_landlock_at_most(abi);
     Ok(())
 }

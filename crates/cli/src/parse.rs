@@ -52,6 +52,9 @@ pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, 
         options = Options { spec, ..Options::new() };
         take(&mut options, arguments)?;
     }
+    if !options.spec.grace.is_zero() && options.spec.timeout.is_none() {
+        return Err("limit --grace: wants --timeout too".to_owned().into());
+    }
     if options.spec.program.is_none() && command == Command::Run {
         let usage = "usage: beget run [FLAGS] -- PROGRAM [ARG...]";
         return Err(format!("program: no name was given; {usage}").into());

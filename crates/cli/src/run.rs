@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use beget::{Ended, Nursery, Process, Refusal};
+use beget::{Ended, Limit, Nursery, Process, Refusal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Pid;
@@ -66,11 +66,12 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
     let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());
     let suspended = if options.spec.suspend { Suspended::Soon } else { Suspended::No };
     let attached = relay.as_mut().map_or(Ok(()), |relay| relay.attach(&mut process)).map_err(own_failure);
-    let (timed_out, limited) = (false, false);
-    let mut watch =
-        Watch { process, nursery, signals, terminal, relay, refused, unheard, suspended, timed_out, limited };
     let deadline = options.spec.timeout.and_then(|time| started.checked_add(time));
-    let ended = attached.and_then(|()| watch.until_end(deadline));
+    let overtime = Overtime { next: deadline, grace: options.spec.grace, stage: Stage::InTime };
+    let limited = false;
+    let mut watch =
+        Watch { process, nursery, signals, terminal, relay, refused, unheard, suspended, overtime, limited };
+    let ended = attached.and_then(|()| watch.until_end());
     watch.nursery.end();
     tree.end_all();
     let time = started.elapsed();
@@ -115,6 +116,24 @@ enum Suspended {
     Waiting,
 }
 
+/// The time that the program has.
+#[derive(Debug)]
+struct Overtime {
+    /// When the next thing is to be done about it.
+    next: Option<Instant>,
+    grace: Duration,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    InTime,
+    /// Its time is up, and it was asked to end.
+    Asked,
+    /// Its time is up, and it is being ended.
+    Ended,
+}
+
 /// Everything that can happen while the program runs.
 struct Watch {
     process: Process,
@@ -126,13 +145,13 @@ struct Watch {
     /// The kernel gave no listener, as inside another Beget: what was refused is not known.
     unheard: bool,
     suspended: Suspended,
-    timed_out: bool,
+    overtime: Overtime,
     /// It wrote more than it may.
     limited: bool,
 }
 
 impl Watch {
-    fn until_end(&mut self, deadline: Option<Instant>) -> Result<Ended, Failure> {
+    fn until_end(&mut self) -> Result<Ended, Failure> {
         loop {
             if self.nursery.has_ended() {
                 // Somebody killed it. What it left has come to us, and is not to go on without it.
@@ -145,16 +164,14 @@ impl Watch {
             if let Some(signal) = self.process.try_stopped().map_err(own_failure)? {
                 self.stop_with(signal);
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) && !self.timed_out {
-                self.timed_out = true;
-                self.process.kill().map_err(own_failure)?;
+            if self.overtime.next.is_some_and(|next| next <= Instant::now()) {
+                self.run_over()?;
             }
+            let left = self.overtime.next.map(|next| next.saturating_duration_since(Instant::now()));
             if self.suspended == Suspended::Waiting {
                 self.look_for_a_tracer();
             }
             self.pass_on()?;
-            let left = left.filter(|_| !self.timed_out);
             let looks =
                 self.suspended == Suspended::Waiting || self.relay.as_ref().is_some_and(Relay::needs_looks);
             let left = if looks { Some(left.unwrap_or(A_LOOK).min(A_LOOK)) } else { left };
@@ -175,6 +192,23 @@ impl Watch {
         Ok(())
     }
 
+    /// Its time is up: it is asked to end when it has a time of grace, and ended when that is up too.
+    fn run_over(&mut self) -> Result<(), Failure> {
+        let ask = self.overtime.stage == Stage::InTime && !self.overtime.grace.is_zero();
+        if ask {
+            self.signal_group(signals::TERM);
+            // One that is stopped hears nothing.
+            self.signal_group(signals::CONT);
+            self.overtime.stage = Stage::Asked;
+            self.overtime.next = Instant::now().checked_add(self.overtime.grace);
+        } else {
+            self.process.kill().map_err(own_failure)?;
+            self.overtime.stage = Stage::Ended;
+            self.overtime.next = None;
+        }
+        Ok(())
+    }
+
     /// Delivers what the program and all that it left wrote last, which no longer grows, and gives what went wrong. A reader that does
     /// not read is waited for like one of the program's own would be, but not when the program's time was up, and not after a signal.
     fn end_relay(&mut self) -> Vec<String> {
@@ -191,7 +225,7 @@ impl Watch {
             }
             // Keys that send signals do so again.
             relay.leave();
-            let left = self.timed_out.then(|| PATIENCE.saturating_sub(moved.elapsed()));
+            let left = self.is_over().then(|| PATIENCE.saturating_sub(moved.elapsed()));
             let mut watched = vec![PollFd::new(&self.signals, PollFlags::IN)];
             watched.extend(relay.interests());
             let time = left.and_then(|left| Timespec::try_from(left).ok());
@@ -216,6 +250,10 @@ impl Watch {
         };
         self.limited |= relay.is_exceeded();
         relay.end(delivered)
+    }
+
+    fn is_over(&self) -> bool {
+        self.overtime.stage != Stage::InTime
     }
 
     /// A debugger that attached has it: it is stopped for the debugger now, and no more for us.
@@ -351,8 +389,17 @@ impl Watch {
 
     /// What is worth telling: quiet unless asked, or unless the program failed and we know why.
     fn report(&self, ended: &Ended, options: &Options, time: Duration) {
-        if self.timed_out {
-            say(&format!("limit --timeout: the program was ended after {:.3} s", time.as_secs_f64()));
+        match self.overtime.stage {
+            Stage::InTime => {}
+            Stage::Asked => {
+                say(&format!(
+                    "limit --timeout: the program was asked to end, and did after {:.3} s",
+                    time.as_secs_f64()
+                ));
+            }
+            Stage::Ended => {
+                say(&format!("limit --timeout: the program was ended after {:.3} s", time.as_secs_f64()));
+            }
         }
         if let (true, Some(limit)) = (self.limited, options.spec.output_limit) {
             // It may have ended by itself before it was seen that it had written too much.
@@ -362,6 +409,7 @@ impl Watch {
             };
             say(&format!("limit --output-limit {}: {what}", crate::units::flag(limit)));
         }
+        self.report_limits(ended, options);
         if !ended.status.success() {
             if ended.exit_code() == 127 && !options.spec.has(&beget::Grant::Base) {
                 say("the program ended with 127: without --base it finds no libraries of the system");
@@ -382,6 +430,21 @@ impl Watch {
         }
     }
 
+    /// What its cgroup says of limits that were reached.
+    fn report_limits(&self, ended: &Ended, options: &Options) {
+        let words = |limit: fn(&Limit) -> bool| options.spec.limits.iter().rfind(|one| limit(one));
+        if let (Some(true), Some(limit)) =
+            (ended.ran_out_of_memory(), words(|limit| matches!(limit, Limit::Memory(_))))
+        {
+            say(&format!("limit {limit}: the program ran out of memory"));
+        }
+        let refused = ended.tree.and_then(|tree| tree.processes_refused).filter(|times| *times > 0);
+        if let (Some(times), Some(limit)) = (refused, words(|limit| matches!(limit, Limit::Processes(_)))) {
+            let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+            say(&format!("limit {limit}: the program was refused a process {times}"));
+        }
+    }
+
     fn result(&self, ended: &Ended, time: Duration) -> serde_json::Value {
         let refused: Vec<_> = self
             .refused
@@ -391,12 +454,24 @@ impl Watch {
         json!({
             "exit_code": ended.status.code(),
             "signal": ended.status.signal(),
-            "timed_out": self.timed_out,
+            "timed_out": self.is_over(),
             "output_limited": self.limited,
+            "out_of_memory": ended.ran_out_of_memory(),
             "wall_time": time.as_secs_f64(),
             "user_time": ended.usage.map(|usage| usage.user_time.as_secs_f64()),
             "system_time": ended.usage.map(|usage| usage.system_time.as_secs_f64()),
             "memory_peak": ended.usage.map(|usage| usage.memory_peak),
+            "bytes_in": ended.usage.map(|usage| usage.bytes_in),
+            "bytes_out": ended.usage.map(|usage| usage.bytes_out),
+            "tree": ended.tree.map(|tree| json!({
+                "memory_peak": tree.memory_peak,
+                "user_time": tree.user_time.map(|time| time.as_secs_f64()),
+                "system_time": tree.system_time.map(|time| time.as_secs_f64()),
+                "bytes_in": tree.bytes_in,
+                "bytes_out": tree.bytes_out,
+                "processes_peak": tree.processes_peak,
+                "processes_refused": tree.processes_refused,
+            })),
             "refused": refused,
         })
     }

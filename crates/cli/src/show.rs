@@ -100,7 +100,12 @@ fn as_table(description: &Description, options: &Options) -> String {
     table.row(
         "time",
         options.spec.timeout.map_or("no limit".to_owned(), |time| format!("{} s", time.as_secs_f64())),
-        "",
+        match options.spec.timeout {
+            Some(_) if !options.spec.grace.is_zero() => {
+                format!("then {} s to heed SIGTERM", options.spec.grace.as_secs_f64())
+            }
+            _ => String::new(),
+        },
     );
     table.row(
         "output",
@@ -187,6 +192,7 @@ fn as_json(description: &Description, options: &Options) -> Value {
         "foreground": description.foreground,
         "spawn": description.spawn,
         "timeout": options.spec.timeout.map(|time| time.as_secs_f64()),
+        "grace": options.spec.timeout.map(|_| options.spec.grace.as_secs_f64()),
         "output_limit": options.spec.output_limit,
         "log": options.spec.log.as_ref().map(|path| path.to_string_lossy()),
         "descriptors": description.slots.iter().map(|slot| json!({"number": slot.number, "name": slot.name, "terminal": slot.terminal, "own": slot.own})).collect::<Vec<_>>(),

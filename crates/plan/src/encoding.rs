@@ -147,6 +147,7 @@ impl<'a> Plan<'a> {
             Op::Foreground { slot: at }
             | Op::ControllingTerminal { slot: at }
             | Op::ChangeDirectory { slot: at }
+            | Op::JoinCgroup { slot: at }
             | Op::Landlock { slot: at } => slot(at),
             Op::Processors { mask } => self.bytes(mask).map(drop),
             Op::Groups { groups } => self.words(groups, 4).map(drop),

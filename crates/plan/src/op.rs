@@ -245,6 +245,9 @@ operations! {
     15 DieWithParent { /// The signal.
         signal: i32, /// The parent's process number.
         parent: i32 } any;
+    /// Joins the cgroup whose `cgroup.procs` is open for writing in a slot. For a process alone: it takes all its threads along.
+    60 JoinCgroup { /// The file.
+        slot: i32 } any;
     /// Joins the session keyring of that name if it has that serial number, else a new one without a name.
     16 JoinKeyring { /// Where its name begins in the data.
         name: u32, /// Its serial number.

@@ -50,6 +50,7 @@ fn verify(bytes: &[u8], engine: Engine) -> Result<(), String> {
             {
                 return Err(format!("{op:?}"));
             }
+            Op::JoinCgroup { slot } if slot < 0 => return Err(format!("{op:?}")),
             Op::Close { first, last } if first > last => return Err(format!("{op:?}")),
             Op::Processors { mask } => within(mask, 1)?,
             Op::Groups { groups } => within(groups, 4)?,
@@ -157,6 +158,7 @@ fn op() -> impl Strategy<Value = Op> {
         any::<(u32, u64, u64)>().prop_map(|(resource, soft, hard)| Op::Limit { resource, soft, hard }),
         any::<(i32, i32)>().prop_map(|(signal, parent)| Op::DieWithParent { signal, parent }),
         (any::<u32>(), any::<i32>()).prop_map(|(name, serial)| Op::JoinKeyring { name, serial }),
+        any::<i32>().prop_map(|slot| Op::JoinCgroup { slot }),
         span().prop_map(|mask| Op::Processors { mask }),
         span().prop_map(|groups| Op::Groups { groups }),
         span().prop_map(|instructions| Op::Filter { instructions }),

@@ -205,6 +205,13 @@ const LIMITS: &[Key] = &[
         }),
     ),
     key(
+        "grace",
+        "First ask it to end, and end it this much later, as --grace",
+        Kind::Duration(|spec, time| {
+            spec.grace = time;
+        }),
+    ),
+    key(
         "output-limit",
         "End the whole tree when it has written this much, as --output-limit",
         Kind::Size(|spec, size| spec.output_limit = Some(size)),

@@ -29,6 +29,8 @@ pub struct Spec {
     pub limits: Vec<Limit>,
     /// How long it and all that it started may run. Whoever stays beside it keeps that; [`Spec::command`] does not.
     pub timeout: Option<Duration>,
+    /// How long it has, when that time is up and it was asked to end, before it is ended; none is to be ended at once. Likewise.
+    pub grace: Duration,
     /// The most that it may write to standard output and error together, in bytes. Whoever stays beside it keeps that, and collecting by
     /// [`Command::output`].
     pub output_limit: Option<u64>,

@@ -154,6 +154,15 @@ pub fn read(fd: i32, bytes: &mut [u8]) -> Result<usize> {
     unsafe { arch::call3(nr::READ, fd as usize, bytes.as_mut_ptr() as usize, bytes.len()) }
 }
 
+/// Writes `bytes`, as far as the file takes them.
+///
+/// # Errors
+/// Those of `write`.
+pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
+    // SAFETY: the kernel reads from a borrow of the caller's.
+    unsafe { arch::call3(nr::WRITE, fd as usize, bytes.as_ptr() as usize, bytes.len()) }
+}
+
 /// A descriptor of one's own for what `number` refers to, wherever that came from: how a program takes up a descriptor that its
 /// creator left open for it.
 ///

@@ -444,6 +444,14 @@ pub unsafe fn clone_sharing_memory(
     Ok(Born { number: number? as u32, pidfd })
 }
 
+/// Whether `clone3` can be called here (Linux 5.3, and no filter that refuses it). Without it no child is born into a cgroup.
+#[must_use]
+pub fn has_clone3() -> bool {
+    // SAFETY: arguments of no size are refused before anything is read.
+    let refused = unsafe { arch::call2(nr::CLONE3, 0, 0) };
+    refused == Err(Errno::EINVAL)
+}
+
 /// Makes a child with a copy of the caller's memory; gives its number, and `None` in the child. It has no exit signal.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ impl<'c> Batch<'c> {
         let mut births = Vec::with_capacity(self.len());
         for item in &self.items {
             for _ in 0..item.count {
-                births.push((item, Pipes::make(&item.prepared.slots)?));
+                births.push((item, Pipes::make(&item.prepared)?));
             }
         }
         let mut deliveries: Vec<Result<Delivery>> = Vec::with_capacity(births.len());
@@ -125,7 +125,8 @@ impl<'c> Batch<'c> {
                 requests.clear();
                 carried = descriptors.len() + 1;
             }
-            requests.push(request(item.command, &item.prepared, descriptors));
+            let cgroup = pipes.cradle(item.command);
+            requests.push(request(item.command, &item.prepared, descriptors, cgroup));
         }
         deliver(&requests)?;
         drop(requests);

@@ -247,7 +247,9 @@ setters! {
     grant(this, grant: Grant) { this.grants.push(grant); }
     /// Gives capabilities.
     grants(this, grants: impl IntoIterator<Item = Grant>) { this.grants.extend(grants); }
-    /// Sets a limit; the last of a kind counts.
+    /// Sets a limit; the last of a kind counts. A limit on the whole tree ([`Limit::Memory`], [`Limit::Processes`]) makes a cgroup for
+    /// each child, which tells what the tree used ([`Ended::tree`]). What the child leaves in it when it ends is ended as soon
+    /// as somebody learns of the end from its [`Process`].
     limit(this, limit: Limit) { this.limits.push(limit); }
     /// Lets a promise go unkept where this kernel has no mechanism for it. The [`Description`] lists what is not enforced.
     degrade(this, promise: Promise) { this.degraded.push(promise); }
@@ -270,7 +272,8 @@ setters! {
     umask(this, mask: u32) { this.umask = mask & 0o777; }
     /// The signals it starts with blocked, instead of none.
     signal_mask(this, mask: SignalSet) { this.mask = mask; }
-    /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7).
+    /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7). With a limit on its whole tree it is born
+    /// in one of its own below this, which must be one that such a group can be made in.
     cgroup(this, directory: impl Into<OwnedFd>) { this.cgroup = Some(directory.into()); }
     /// Kills it when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`): of use to a program whose main thread spawns and
     /// stays, and to no other. What is born in a nursery ends with the whole process instead, whatever thread made it.

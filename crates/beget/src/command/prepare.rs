@@ -8,9 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use beget_authority::cgroup::{self, Means};
 use beget_authority::keyring::{self, Keyring};
 use beget_authority::{Authority, Opened, Request, Rights, limit};
 use beget_plan::{Engine, Plan};
+use beget_sys::process;
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::direct::Direct;
@@ -39,6 +41,8 @@ pub(crate) struct Prepared {
     pub(super) environment: Vec<OsString>,
     pub(super) limits: Vec<limit::Resource>,
     pub(super) keyring: Keyring,
+    /// A cgroup made for it is one that it can be born in.
+    born_in_group: bool,
     pub(super) strings: (Vec<CString>, Vec<CString>),
     /// Grants whose rules live only as long as somebody holds their files: the processes do.
     pub(super) held: Arc<Vec<Opened>>,
@@ -172,6 +176,9 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     if confined && command.tell_refusals {
         helpers.push((Source::Listener, "listener"));
     }
+    let groups = Arc::new(Means::find(&command.limits, command.cgroup.as_ref(), command.support)?);
+    let born_in_group = groups.is_needed() && !command.needs_embryo() && process::has_clone3();
+    helpers.extend((0..groups.joined(born_in_group)).map(|index| (Source::Cgroup(index), "cgroup")));
     let slots = Slots::lay_out(command, &helpers)?;
 
     let keyring = match keyring::look() {
@@ -199,12 +206,13 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
             keep_modes: given.terminal && command.group == Group::Session && command.terminal.is_none(),
             listener: command.tell_refusals,
             keyring: keyring != Keyring::None,
+            groups,
         })?
     } else {
-        Authority::ambient()
+        Authority::ambient(&command.limits, &command.degraded, command.support, groups)?
     };
     let null = slots.all.iter().any(|slot| slot.source == Source::Null).then(open_null).transpose()?;
-    let resources = limit::resources(&command.limits, &command.degraded)?;
+    let resources = limit::resources(&command.limits, &authority.given_up)?;
 
     let environment = environment(command, &slots)?;
     let strings = write::strings(command, &program, &environment)?;
@@ -225,6 +233,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         environment,
         limits: resources,
         keyring,
+        born_in_group,
         strings,
         held: Arc::default(),
         caller: std::process::id(),
@@ -242,6 +251,15 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
 }
 
 impl Prepared {
+    /// Makes the cgroups of one birth, if its tree is limited.
+    pub(super) fn make_group(&self) -> Result<Option<cgroup::Group>> {
+        let groups = &self.authority.groups;
+        if !groups.is_needed() {
+            return Ok(None);
+        }
+        Ok(Some(cgroup::Group::make(groups, self.born_in_group)?))
+    }
+
     /// Which engine its plan is for.
     pub(super) fn engine(&self, command: &Command) -> Engine {
         if command.needs_embryo() { Engine::Fresh } else { Engine::Vfork }
@@ -333,6 +351,6 @@ pub(super) fn given<'a>(
         Source::Directory => prepared.directory.as_fd(),
         Source::Ruleset => prepared.authority.ruleset.as_ref()?.as_fd(),
         Source::Terminal => command.terminal.as_ref()?.as_fd(),
-        Source::Inherited(_) | Source::Pipe(_) | Source::Listener => return None,
+        Source::Inherited(_) | Source::Pipe(_) | Source::Listener | Source::Cgroup(_) => return None,
     })
 }

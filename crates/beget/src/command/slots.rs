@@ -36,6 +36,8 @@ pub(super) enum Source {
     Terminal,
     /// Where the listener is sent.
     Listener,
+    /// What a cgroup of this birth's is joined by, by its place among them.
+    Cgroup(usize),
 }
 
 /// A filled slot: its number, its name in messages, where it comes from, and whether the program sees it.

@@ -4,6 +4,7 @@ use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use beget_authority::cgroup::Group;
 use beget_plan::engine::{self, Failure};
 use beget_plan::{Engine, Plan};
 use rustix::net::{
@@ -12,7 +13,7 @@ use rustix::net::{
 
 use super::Command;
 use super::prepare::Prepared;
-use super::slots::{Slots, Source};
+use super::slots::Source;
 use crate::embryo::Part;
 use crate::error::{Error, Fault, Result};
 use crate::nursery::{Delivery, Nursery, Request};
@@ -20,19 +21,20 @@ use crate::process::{Parent, Process};
 use crate::refusals::Refusals;
 use crate::writer::{Step, tell};
 
-/// The ends of the pipes that one spawn makes.
+/// What one spawn makes for itself: the ends of its pipes, and its cgroup.
 #[derive(Default)]
 pub(super) struct Pipes {
     input: Option<(PipeReader, PipeWriter)>,
     outputs: [Option<(PipeReader, PipeWriter)>; 2],
     listener: Option<(OwnedFd, OwnedFd)>,
+    group: Option<Group>,
 }
 
 impl Pipes {
-    pub(super) fn make(slots: &Slots) -> Result<Pipes> {
-        let mut pipes = Pipes::default();
+    pub(super) fn make(prepared: &Prepared) -> Result<Pipes> {
+        let mut pipes = Pipes { group: prepared.make_group()?, ..Pipes::default() };
         let failed = |error: std::io::Error| Error::io("pipe", error);
-        for slot in &slots.all {
+        for slot in &prepared.slots.all {
             match slot.source {
                 Source::Pipe(0) => pipes.input = Some(std::io::pipe().map_err(failed)?),
                 Source::Pipe(stream) => pipes.outputs[stream - 1] = Some(std::io::pipe().map_err(failed)?),
@@ -64,12 +66,21 @@ impl Pipes {
                 Source::Pipe(0) => self.input.as_ref()?.0.as_fd(),
                 Source::Pipe(stream) => self.outputs[stream - 1].as_ref()?.1.as_fd(),
                 Source::Listener => self.listener.as_ref()?.1.as_fd(),
+                Source::Cgroup(index) => self.group.as_ref()?.entry(index)?,
                 other => return super::prepare::given(command, prepared, other),
             })
         };
         let descriptors: Option<Vec<BorrowedFd<'_>>> =
             prepared.slots.all.iter().map(|slot| find(slot.source)).collect();
         descriptors.ok_or_else(|| Error::new("plan", "a slot has no source", Fault::Beget))
+    }
+
+    /// The cgroup that it is born in.
+    pub(super) fn cradle<'a>(&'a self, command: &'a Command) -> Option<BorrowedFd<'a>> {
+        match &self.group {
+            Some(group) => group.cradle(),
+            None => command.cgroup.as_ref().map(AsFd::as_fd),
+        }
     }
 
     /// Gives the process its ends, and what else is its own.
@@ -85,6 +96,7 @@ impl Pipes {
         let [stdout, stderr] = self.outputs;
         process.stdout = stdout.map(|(ours, _)| ours);
         process.stderr = stderr.map(|(ours, _)| ours);
+        process.keep_group(self.group);
         if let Some((ours, theirs)) = self.listener {
             drop(theirs);
             process.refusals = match receive_listener(&ours) {
@@ -112,13 +124,20 @@ impl Own {
 
 /// Gives birth to one child.
 pub(super) fn spawn(command: &Command, prepared: &Prepared) -> Result<Process> {
-    let (own, pipes) = (Own::new(), Pipes::make(&prepared.slots)?);
-    let process = give_birth(command, prepared, &pipes.descriptors(command, prepared, &own)?)?;
+    let (own, pipes) = (Own::new(), Pipes::make(prepared)?);
+    let descriptors = pipes.descriptors(command, prepared, &own)?;
+    let process = give_birth(command, prepared, &descriptors, pipes.cradle(command))?;
+    drop(descriptors);
     pipes.hand_over(command, prepared, process)
 }
 
 /// By the engine that the command wants.
-fn give_birth(command: &Command, prepared: &Prepared, descriptors: &[BorrowedFd<'_>]) -> Result<Process> {
+fn give_birth(
+    command: &Command,
+    prepared: &Prepared,
+    descriptors: &[BorrowedFd<'_>],
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Process> {
     let own = if command.own_tree { Some(Nursery::new()?) } else { None };
     let nursery = match own.as_ref().or(command.nursery.as_ref()) {
         Some(nursery) => Some(nursery.clone()),
@@ -126,10 +145,10 @@ fn give_birth(command: &Command, prepared: &Prepared, descriptors: &[BorrowedFd<
         None => None,
     };
     let mut process = match nursery {
-        None => in_shared_memory(command, prepared, descriptors)?,
+        None => in_shared_memory(command, prepared, descriptors, cgroup)?,
         Some(nursery) if command.needs_embryo() => in_embryo(command, prepared, &nursery, descriptors)?,
         Some(nursery) => {
-            let request = request(command, prepared, descriptors.to_vec());
+            let request = request(command, prepared, descriptors.to_vec(), cgroup);
             let delivery = nursery.inner.deliver(&[request], false)?.pop();
             delivered(delivery, &nursery, &prepared.steps)?
         }
@@ -143,18 +162,16 @@ fn in_shared_memory(
     command: &Command,
     prepared: &Prepared,
     descriptors: &[BorrowedFd<'_>],
+    cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Process> {
     if command.own_child {
         return Err(Error::new("own child", "it is one already where no nursery is used", Fault::Caller));
     }
     let plan = Plan::check(&prepared.plan, Engine::Vfork).map_err(Error::malformed_plan)?;
-    let child =
-        engine::spawn(&plan, descriptors, command.cgroup.as_ref().map(AsFd::as_fd)).map_err(|failure| {
-            match failure {
-                Failure::Birth(errno) => Error::kernel("process", errno, Fault::Kernel),
-                Failure::Op(fault) => tell(fault, &prepared.steps),
-            }
-        })?;
+    let child = engine::spawn(&plan, descriptors, cgroup).map_err(|failure| match failure {
+        Failure::Birth(errno) => Error::kernel("process", errno, Fault::Kernel),
+        Failure::Op(fault) => tell(fault, &prepared.steps),
+    })?;
     Ok(Process::new(child, Parent::Own))
 }
 
@@ -195,14 +212,9 @@ pub(super) fn request<'a>(
     command: &'a Command,
     prepared: &'a Prepared,
     descriptors: Vec<BorrowedFd<'a>>,
+    cgroup: Option<BorrowedFd<'a>>,
 ) -> Request<'a> {
-    Request {
-        plan: &prepared.plan,
-        descriptors,
-        cgroup: command.cgroup.as_ref().map(AsFd::as_fd),
-        own: command.own_child,
-        stops: true,
-    }
+    Request { plan: &prepared.plan, descriptors, cgroup, own: command.own_child, stops: true }
 }
 
 /// The process that a nursery made.

@@ -54,6 +54,9 @@ pub(super) fn places(slots: &Slots, writer: &mut Writer) {
     for (first, last) in slots.gaps() {
         writer.push(Op::Close { first, last }, "closing descriptors");
     }
+    for slot in slots.all.iter().filter(|slot| matches!(slot.source, Source::Cgroup(_))) {
+        writer.push(Op::JoinCgroup { slot: slot.number }, "cgroup");
+    }
 }
 
 /// Terminal, directory, limits and the rest of what cannot be absent.

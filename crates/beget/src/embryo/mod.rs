@@ -322,6 +322,7 @@ impl Embryo {
             keep_modes: true,
             listener: false,
             keyring: keyring != Keyring::None,
+            groups: Arc::default(),
         })?;
         let mut part = Part::new();
         let slot = self.slots as i32;

@@ -423,6 +423,8 @@ impl Drop for Inner {
         if gone != Err(Errno::ECHILD) || !self.is_closed() {
             self.end();
         }
+        // Those of processes that were let go of and have ended with it.
+        beget_authority::cgroup::sweep();
     }
 }
 
