@@ -23,10 +23,11 @@ const VALUES: &[(&str, &[&str])] = &[
     ("spec", &[""]),
     ("profile", &[""]),
     ("set", &["", "x", "=x", "1=x", "a b=x"]),
+    ("grace", &["", "x", "-1", "5y", "1e3"]),
     ("cwd", &[]),
     ("loader", &["", "x", "Direct", "direct,kernel"]),
     ("degrade", &["", "x", "FILES", "files,calls"]),
-    ("as-if", &["", "x", "landlock", "landlock=", "landlock=x", "landlock=-1", "seccomp=1"]),
+    ("as-if", &["", "x", "landlock", "landlock=", "landlock=x", "landlock=-1", "seccomp=1", "cgroup=2"]),
 ];
 
 const SWITCHES: &[&str] = &["base", "inet-dns", "net", "spawn", "only", "suspend", "pty", "json"];
@@ -118,8 +119,10 @@ fn limits_that_cannot_be_are_named() {
         (&["--cpus", "0"], "limit --cpus 0: "),
         (&["--cpus", "100000"], "limit --cpus 100000: "),
         (&["--open-files", "18446744073709551615"], "limit --open-files 18446744073709551615: "),
-        (&["--memory", "1G"], "limit --memory"),
-        (&["--processes", "10"], "limit --processes"),
+        (&["--as-if", "cgroup=none", "--memory", "1G"], "limit --memory: needs a cgroup"),
+        (&["--as-if", "cgroup=none", "--processes", "10"], "limit --processes: needs a cgroup"),
+        (&["--processes", "0"], "limit --processes 0: "),
+        (&["--grace", "1s"], "limit --grace: wants --timeout too"),
         (&["--as-if", "landlock=none"], "promise files: "),
         (&["--as-if", "landlock=0"], "promise files: "),
         (&["--as-if", "landlock=3", "--tcp-connect", "80"], "promise tcp-ports: "),

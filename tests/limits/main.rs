@@ -1,14 +1,28 @@
 //! Limits: each is real inside, or it is refused with its reason.
 
+mod delegated;
+mod groups;
+mod left;
+mod time;
+mod trees;
+
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use beget_tests::{Need, beget, finish, is_root, skip, text};
+use serde_json::Value;
 
 /// Runs `beget run --base` with these words: exit code, standard output, standard error.
 fn ran(words: &[&str]) -> (Option<i32>, String, String) {
     let output = finish(beget().args(["run", "--base"]).args(words).stdin(Stdio::null()));
     (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The same, with what `--json` says at the end.
+fn told(words: &[&str]) -> (Option<i32>, String, Value) {
+    let (code, _, errors) = ran(&[&["--json"], words].concat());
+    let result = errors.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    (code, errors.clone(), result.unwrap_or_else(|| panic!("no result: {errors}")))
 }
 
 fn fine(out: &str) -> (Option<i32>, String, String) {
@@ -72,40 +86,25 @@ fn processors_are_not_widened_from_inside() {
 }
 
 #[test]
-fn a_timeout_ends_the_program_and_says_so() {
-    for time in ["50ms", "0.05s", "0.05"] {
-        let (code, out, errors) =
-            ran(&["--timeout", time, "--", "sh", "-c", "trap '' TERM INT; exec sleep 25"]);
-        assert_eq!((code, out.as_str(), errors.lines().count()), (Some(137), "", 1), "{errors}");
-        assert!(errors.starts_with("beget: limit --timeout: the program was ended after "), "{errors}");
-    }
-    // One that busily loops, or is stopped, ends as well.
-    for script in ["while :; do :; done", "kill -STOP $$"] {
-        assert_eq!(ran(&["--timeout", "50ms", "--", "sh", "-c", script]).0, Some(137), "{script}");
-    }
-}
-
-#[test]
-fn a_timeout_that_is_not_reached_does_nothing() {
-    for time in ["25s", "1h", "36500d", "99999999999999d"] {
-        assert_eq!(
-            ran(&["--timeout", time, "--", "sh", "-c", "echo done; exit 3"]),
-            (Some(3), "done\n".into(), String::new())
-        );
-    }
-}
-
-#[test]
 fn what_only_a_cgroup_could_keep_is_refused_unless_given_up() {
     for (flag, value) in [("memory", "64M"), ("processes", "50")] {
-        let flag_words = format!("--{flag}");
-        let (code, out, errors) = ran(&[&flag_words, value, "--", "true"]);
+        let limit = [format!("--{flag}"), value.to_owned()];
+        let without = |more: &[&str]| {
+            let limit = limit.iter().map(String::as_str);
+            ran(&["--as-if", "cgroup=none"]
+                .into_iter()
+                .chain(limit)
+                .chain(more.iter().copied())
+                .collect::<Vec<_>>())
+        };
+        let (code, out, errors) = without(&["--", "true"]);
         assert_eq!((code, out.as_str(), errors.lines().count()), (Some(125), "", 1));
-        assert!(errors.starts_with(&format!("beget: limit --{flag}")), "{errors}");
-        assert!(errors.contains("cgroup") && errors.contains(&format!("--degrade {flag}")), "{errors}");
+        let words = format!("beget: limit --{flag}: needs a cgroup, and none can be made: ");
+        assert!(errors.starts_with(&words), "{errors}");
+        assert!(errors.ends_with(&format!("; give it up with --degrade {flag}\n")), "{errors}");
         // To give up another promise is no help.
-        assert_eq!(ran(&[&flag_words, value, "--degrade", "signals", "--", "true"]).0, Some(125));
-        assert_eq!(ran(&[&flag_words, value, "--degrade", flag, "--", "true"]), fine(""));
+        assert_eq!(without(&["--degrade", "signals", "--", "true"]).0, Some(125));
+        assert_eq!(without(&["--degrade", flag, "--", "true"]), fine(""));
     }
 }
 
@@ -113,12 +112,14 @@ fn what_only_a_cgroup_could_keep_is_refused_unless_given_up() {
 fn memory_of_each_process_is_limited_where_the_whole_was_given_up() {
     let take = ["--", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1", "status=none"];
     assert_eq!(ran(&take), fine(""));
-    let limited = [&["--memory", "64M", "--degrade", "memory"], &take[..]].concat();
+    let limited = [&["--memory", "64M", "--as-if", "cgroup=none", "--degrade", "memory"], &take[..]].concat();
     let (code, _, errors) = ran(&limited);
     assert!(code != Some(0) && errors.contains("memory"), "{code:?} {errors}");
     let less = [
         "--memory",
         "64M",
+        "--as-if",
+        "cgroup=none",
         "--degrade",
         "memory",
         "--",
@@ -129,14 +130,26 @@ fn memory_of_each_process_is_limited_where_the_whole_was_given_up() {
         "count=1",
     ];
     assert_eq!(ran(&less).0, Some(0));
-    let script = ["--memory", "64M", "--degrade", "memory", "--", "sh", "-c", "ulimit -Sd; ulimit -Hd"];
+    let script = [
+        "--memory",
+        "64M",
+        "--as-if",
+        "cgroup=none",
+        "--degrade",
+        "memory",
+        "--",
+        "sh",
+        "-c",
+        "ulimit -Sd; ulimit -Hd",
+    ];
     assert_eq!(ran(&script), fine("65536\n65536\n"));
 }
 
 #[test]
 fn processes_are_counted_where_the_tree_was_given_up() {
     let limited = |limit: &str, script: &str| {
-        ran(&["--spawn", "--processes", limit, "--degrade", "processes", "--", "sh", "-c", script])
+        let without = ["--as-if", "cgroup=none", "--degrade", "processes"];
+        ran(&[&["--spawn", "--processes", limit], &without[..], &["--", "sh", "-c", script]].concat())
     };
     // What the shells call this limit differs; its file does not.
     let (code, out, _) = ran(&[
@@ -144,6 +157,8 @@ fn processes_are_counted_where_the_tree_was_given_up() {
         "/proc",
         "--processes",
         "77",
+        "--as-if",
+        "cgroup=none",
         "--degrade",
         "processes",
         "--",

@@ -60,7 +60,10 @@ fn wrong(scratch: &Scratch) -> Vec<Wrong> {
     add("a file for a folder", |command| _ = command.current_dir("/dev/null"));
     add("too many open files", |command| _ = command.limit(Limit::OpenFiles(1 << 40)));
     add("no processors", |command| _ = command.limit(Limit::Processors(0)));
-    add("memory", |command| _ = command.limit(Limit::Memory(1 << 20)));
+    add("memory", |command| {
+        command.limit(Limit::Memory(1 << 20)).support(Support::detect().without_cgroups());
+    });
+    add("no processes", |command| _ = command.limit(Limit::Processes(0)));
     add("another's group", |command| _ = command.process_group(1));
     add("no group", |command| _ = command.process_group(-5));
     add("no foreground", |command| _ = command.stdin(Stdio::null()).foreground(true));

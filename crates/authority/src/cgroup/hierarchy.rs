@@ -36,6 +36,14 @@ pub(super) struct Place {
     pub(super) below: PathBuf,
 }
 
+impl Place {
+    /// The path of a group of the same mount.
+    pub(super) fn at(&self, below: &Path) -> PathBuf {
+        // Joining nothing would add a slash.
+        if below.as_os_str().is_empty() { self.mount.clone() } else { self.mount.join(below) }
+    }
+}
+
 /// The hierarchies that matter here.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hierarchies {

@@ -44,11 +44,6 @@ impl Controller {
             Controller::Pids => "pids",
         }
     }
-
-    /// Whether it can be enabled below a cgroup that processes are in.
-    const fn is_threaded(self) -> bool {
-        matches!(self, Controller::Pids)
-    }
 }
 
 impl fmt::Display for Controller {
