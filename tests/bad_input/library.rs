@@ -69,9 +69,9 @@ const ROWS: &[Row] = &[
     ("many arguments", |c| c.args(vec!["x".repeat(1000); 3000]), Fault::Caller, "argument list too long"),
     (
         "unkept",
-        |c| c.limit(Limit::Memory(1 << 30)),
+        |c| c.limit(Limit::Memory(1 << 30)).support(beget::Support::detect().without_cgroups()),
         Fault::Kernel,
-        "limit --memory: needs a delegated cgroup",
+        "limit --memory: needs a cgroup, and none can be made: ",
     ),
 ];
 

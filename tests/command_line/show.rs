@@ -95,7 +95,7 @@ fn errors_are_those_of_run() {
         (&["--", "/"], 126),
         (&["--read", "/no/such/path", "--", "true"], 125),
         (&["--cwd", "/no/such/path"], 125),
-        (&["--memory", "1G"], 125),
+        (&["--as-if", "cgroup=none", "--memory", "1G"], 125),
         (&["--no-such-flag"], 125),
         (&["--env", "=x"], 125),
     ] {

@@ -90,7 +90,7 @@ fn one_without_a_tree_says_so() {
         let error = process.kill_tree().expect_err("it has none");
         assert_eq!(
             (error.to_string(), error.fault()),
-            ("tree: this process has no nursery to itself".into(), Fault::Caller)
+            ("tree: this process has no nursery to itself, nor a cgroup".into(), Fault::Caller)
         );
         assert_eq!(process.try_wait().expect("wait"), None, "nothing was ended");
     }

@@ -82,7 +82,7 @@ impl Means {
         }
         let none = |why: String| Means { why: Some(why), ..Means::default() };
         Ok(match within {
-            _ if !support.cgroups => none("as on a system without them".to_owned()),
+            _ if !support.cgroups => none("the system is taken for one without".to_owned()),
             Some(within) => Means::below(&wanted, within),
             None => hierarchies().map_or_else(none, |own| Means::among(&wanted, &own)),
         })
