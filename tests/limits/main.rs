@@ -105,6 +105,16 @@ fn what_only_a_cgroup_could_keep_is_refused_unless_given_up() {
         // To give up another promise is no help.
         assert_eq!(without(&["--degrade", "signals", "--", "true"]).0, Some(125));
         assert_eq!(without(&["--degrade", flag, "--", "true"]), fine(""));
+        // What is done instead is told apart from what was asked for.
+        let words = ["show", "--as-if", "cgroup=none", &limit[0], value, "--degrade", flag, "--json"];
+        let shown: Value = serde_json::from_slice(&beget_tests::run(&words).stdout).expect("JSON");
+        let lines = shown["enforced"].as_array().expect("a list");
+        let line = lines.iter().find(|line| line["promise"] == flag).expect("it is promised");
+        assert!(line["by"].is_null(), "{line}");
+        assert!(
+            line["instead"].as_str().is_some_and(|words| words.starts_with("resource limit, of ")),
+            "{line}"
+        );
     }
 }
 

@@ -170,8 +170,7 @@ impl Authority {
 }
 
 fn given_up(enforced: &[Enforced]) -> Vec<Promise> {
-    let less = |line: &&Enforced| line.by.is_some() && line.by == line.promise.instead();
-    enforced.iter().filter(less).map(|line| line.promise).collect()
+    enforced.iter().filter(|line| line.instead.is_some()).map(|line| line.promise).collect()
 }
 
 /// Chooses a mechanism for each promise that is made; fails when some have none and were not given up, and names all of them.
@@ -180,20 +179,17 @@ fn keep(
     circumstances: &Circumstances<'_>,
     degraded: &[Promise],
 ) -> Result<Vec<Enforced>, Error> {
-    let mut enforced: Vec<Enforced> = promises
-        .iter()
-        .filter_map(|promise| circumstances.mechanism(*promise).map(|by| Enforced { promise: *promise, by }))
-        .collect();
+    let line = |promise: &Promise| {
+        let by = circumstances.mechanism(*promise)?;
+        let instead = if by.is_none() { promise.instead() } else { None };
+        Some(Enforced { promise: *promise, by, instead })
+    };
+    let enforced: Vec<Enforced> = promises.iter().filter_map(line).collect();
     let unkept = |line: &&Enforced| line.by.is_none() && !degraded.contains(&line.promise);
     let unkept: Vec<Promise> = enforced.iter().filter(unkept).map(|line| line.promise).collect();
     let limit = |promise: &Promise| format!("limit --{promise}");
     let part = match unkept.first() {
-        None => {
-            for line in &mut enforced {
-                line.by = line.by.or(line.promise.instead());
-            }
-            return Ok(enforced);
-        }
+        None => return Ok(enforced),
         Some(promise @ (Promise::Memory | Promise::Processes)) => {
             let why = circumstances.groups.why().unwrap_or("there are none here").to_owned();
             return Err(Error { part: limit(promise), reason: Reason::NoCgroup(unkept, why) });

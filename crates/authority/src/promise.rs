@@ -104,18 +104,18 @@ impl FromStr for Promise {
 pub struct Enforced {
     /// The promise.
     pub promise: Promise,
-    /// The mechanism; `None` when it was given up and nothing keeps it. For a limit that was given up, what is done instead.
+    /// The mechanism; `None` when it was given up and nothing keeps it.
     pub by: Option<&'static str>,
+    /// What is done in its place when it was given up, which is less than it says; for limits only.
+    pub instead: Option<&'static str>,
 }
 
 impl Promise {
     /// What is done in its place when it is given up: less than it says.
     pub(crate) const fn instead(self) -> Option<&'static str> {
         match self {
-            Promise::Memory => Some("given up: resource limit, of each process for itself (RLIMIT_DATA)"),
-            Promise::Processes => {
-                Some("given up: resource limit, of all processes of this user (RLIMIT_NPROC)")
-            }
+            Promise::Memory => Some("resource limit, of each process for itself (RLIMIT_DATA)"),
+            Promise::Processes => Some("resource limit, of all processes of this user (RLIMIT_NPROC)"),
             _ => None,
         }
     }

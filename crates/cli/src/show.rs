@@ -151,7 +151,12 @@ fn as_table(description: &Description, options: &Options) -> String {
     }
     table.end_section("RESOURCE LIMITS  of each process");
     for line in &description.enforced {
-        table.row(line.promise.word(), line.by.unwrap_or("NOT ENFORCED: given up"), line.promise.what());
+        let by = match (line.by, line.instead) {
+            (Some(by), _) => by.to_owned(),
+            (None, Some(instead)) => format!("NOT ENFORCED: given up for a {instead}"),
+            (None, None) => "NOT ENFORCED: given up".to_owned(),
+        };
+        table.row(line.promise.word(), by, line.promise.what());
     }
     table.end_section("ENFORCED BY");
     for open in stays_open(description, options) {
@@ -199,7 +204,7 @@ fn as_json(description: &Description, options: &Options) -> Value {
         "files": description.files.iter().map(|file| json!({"path": file.path.to_string_lossy(), "rights": file.rights.to_string(), "below": file.below})).collect::<Vec<_>>(),
         "network": description.network.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "limits": limits,
-        "enforced": description.enforced.iter().map(|line| json!({"promise": line.promise.word(), "what": line.promise.what(), "by": line.by})).collect::<Vec<_>>(),
+        "enforced": description.enforced.iter().map(|line| json!({"promise": line.promise.word(), "what": line.promise.what(), "by": line.by, "instead": line.instead})).collect::<Vec<_>>(),
         "stays_open": stays_open(description, options),
         "landlock": description.support.landlock,
         "operations": description.operations,

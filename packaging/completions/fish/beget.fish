@@ -3,7 +3,7 @@
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
     set -l words (commandline -opc)
-    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --output-limit --cwd --loader --log --degrade --as-if
+    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if
     if test (count $words) -lt 2
         echo command
         return
@@ -88,9 +88,10 @@ complete -c beget -n __beget_wants_flag -l net -d 'the whole network, but no Uni
 complete -c beget -n __beget_wants_flag -l spawn -d 'create processes'
 complete -c beget -n __beget_wants_flag -l memory -x -d 'memory of all its processes together'
 complete -c beget -n __beget_wants_flag -l cpus -x -d 'processors it runs on'
-complete -c beget -n __beget_wants_flag -l processes -x -d 'processes and threads at once'
+complete -c beget -n __beget_wants_flag -l processes -x -d 'processes and threads at once, its own among them'
 complete -c beget -n __beget_wants_flag -l open-files -x -d 'open files of each process, instead of 1024'
 complete -c beget -n __beget_wants_flag -l timeout -x -d 'end the whole tree after this time'
+complete -c beget -n __beget_wants_flag -l grace -x -d 'with --timeout'
 complete -c beget -n __beget_wants_flag -l output-limit -x -d 'end the whole tree when it has written this much to standard output and error, or to the terminal of --pty'
 complete -c beget -n __beget_wants_flag -l cwd -x -a '(__fish_complete_directories)' -d 'start there instead of in /, where relative arguments are looked for'
 complete -c beget -n __beget_wants_flag -l only -d 'execute no other program'
@@ -99,5 +100,5 @@ complete -c beget -n __beget_wants_flag -l suspend -d 'stop before the program\'
 complete -c beget -n __beget_wants_flag -l pty -d 'a terminal of its own for its three streams, in a session of its own'
 complete -c beget -n __beget_wants_flag -l log -r -F -d 'record the output in FILE, with times, as an asciicast (version 2, for `asciinema play`)'
 complete -c beget -n __beget_wants_flag -l degrade -x -a 'files truncation devices tracing signals abstract-sockets tcp-ports calls keys memory processes cpus' -d 'go on where this kernel cannot keep the promise'
-complete -c beget -n __beget_wants_flag -l as-if -x -a 'landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none'
+complete -c beget -n __beget_wants_flag -l as-if -x -d 'take the kernel\'s Landlock for ABI N at most, or for none, or the system for one without cgroups'
 complete -c beget -n __beget_wants_flag -l json -d 'print JSON'
