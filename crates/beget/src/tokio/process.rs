@@ -226,7 +226,8 @@ impl AsFd for Process {
 
 /// Ends a nursery and every process that was born in it, however deep, and waits until that is done: [`Nursery::end`], for a task.
 ///
-/// Cancel safe: once it was polled all is told to end.
+/// Cancel safe: once it was polled all is told to end. It waits as long as that takes, where `Nursery::end` loses patience with what
+/// the kernel cannot end: whoever minds puts a time around it.
 ///
 /// # Errors
 /// A runtime that is shut down; no number for a descriptor to wait by. All is told to end then.
