@@ -28,6 +28,19 @@ fn every_flag_has_its_key_and_every_key_its_flag() {
     }
 }
 
+/// The book's chapter has a table of keys.
+#[test]
+fn every_key_is_in_the_book() {
+    let chapter = include_str!("../../docs/src/specs.md");
+    for key in beget_spec::keys() {
+        let name = key.rsplit('.').next().expect("a name");
+        assert!(
+            chapter.lines().any(|line| line.starts_with("| `") && line.contains(&format!("`{name}`"))),
+            "{key}"
+        );
+    }
+}
+
 #[test]
 fn a_spec_and_its_flags_make_the_same_child() {
     let scratch = Scratch::new();
