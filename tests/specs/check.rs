@@ -40,7 +40,9 @@ fn of_a_spec_it_tells_what_the_spec_asks() {
     assert!(older.out.contains("CANNOT BE KEPT") && older.out.contains("needs Landlock ABI 4 (Linux 6.7)"));
     check(&["--as-if", "landlock=3", "--degrade", "tcp-ports"]).shows("NOT ENFORCED: given up");
     scratch.file("a.toml", "base = true\nread = [\"none\"]\n");
-    check(&[]).refuses("beget: grant --read none: no such file or directory\n");
+    check(&[]).refuses(
+        "beget: spec a.toml:2:9: grant --read none: no such file or directory\n  2 | read = [\"none\"]\n    |         ^^^^^^\n",
+    );
     scratch.file("a.toml", "bsae = true\n");
     check(&[]).refuses("beget: spec a.toml:1:1: unknown key \"bsae\"; did you mean \"base\"?\n  1 | bsae = true\n    | ^^^^\n");
 }

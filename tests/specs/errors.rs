@@ -282,3 +282,36 @@ fn files_that_cannot_be_read_are_named() {
     assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
     refused("pipe", "is no regular file");
 }
+
+/// What shows only when the spec is used is told where it stands, too.
+#[test]
+fn what_cannot_be_had_is_told_where_it_is_asked_for() {
+    let scratch = Scratch::new();
+    let told = |spec: &str, code: i32, words: &str| {
+        scratch.file("b.toml", spec);
+        scratch.file("a.toml", "extends = [\"b.toml\"]\n");
+        let ran = run_in(&scratch.at(""), &["run", "--spec", "a.toml"]);
+        assert_eq!(ran.code, Some(code), "{}", ran.err);
+        assert!(ran.err.starts_with(&format!("beget: spec b.toml:{words}\n")), "{}", ran.err);
+        assert_eq!(ran.err.lines().count(), 3, "{}", ran.err);
+    };
+    told(
+        "program = \"none\"\n",
+        127,
+        "1:11: program none: not found in the child's PATH (/usr/local/bin:/usr/bin:/bin)",
+    );
+    told("program = \"./none\"\n", 127, "1:11: program ./none: no such file or directory");
+    let with = |more: &str| format!("program = \"true\"\nbase = true\n{more}\n");
+    told(&with("write = [\"/\", \"none\"]"), 125, "3:15: grant --write none: no such file or directory");
+    told(&with("cwd = \"none\""), 125, "3:7: working directory none: no such file or directory");
+    told(&with("fd = { x = \"none\" }"), 125, "3:8: grant --fd x=none: no such file or directory");
+    told(
+        &with("[limits]\ncpus = 0"),
+        125,
+        "4:8: limit --cpus 0: there are not so many that this process may use, or it is none",
+    );
+    // What a flag asks for stands in no file.
+    scratch.file("a.toml", "base = true\n");
+    run_in(&scratch.at(""), &["run", "--spec", "a.toml", "--read", "none", "--", "true"])
+        .refuses("beget: grant --read none: no such file or directory\n");
+}

@@ -165,7 +165,10 @@ fn a_variable_to_pass_must_be_there() {
     let scratch = Scratch::new();
     scratch.file("a.toml", "base = true\nenv-pass = [\"NOT_SET_HERE\"]\n");
     run_in(&scratch.at(""), &["run", "--spec", "a.toml", "--", "true"])
-        .refuses("beget: flag --env NOT_SET_HERE: not set here, so there is nothing to pass\n");
+        .refuses(
+            "beget: spec a.toml:2:13: flag --env NOT_SET_HERE: not set here, so there is nothing to pass\n  2 | env-pass = \
+             [\"NOT_SET_HERE\"]\n    |             ^^^^^^^^^^^^^^\n",
+        );
 }
 
 #[test]

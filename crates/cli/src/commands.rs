@@ -185,7 +185,7 @@ pub(crate) fn dispatch(arguments: &[OsString]) -> Outcome {
 }
 
 fn with_flags(command: flags::Command, words: &[OsString]) -> Outcome {
-    let options: Box<Options> = match parse::parse(command, words) {
+    let mut options: Box<Options> = match parse::parse(command, words) {
         Err(wrong) => return Ok(say_wrong(&wrong)),
         Ok(Parsed::Help) => {
             let name = match command {
@@ -197,11 +197,19 @@ fn with_flags(command: flags::Command, words: &[OsString]) -> Outcome {
         }
         Ok(Parsed::Options(options)) => options,
     };
-    match command {
+    let from = std::mem::take(&mut options.from);
+    let outcome = match command {
         flags::Command::Run => run::run(*options),
         flags::Command::Show => show::show(*options),
         flags::Command::Check => check::check(*options),
-    }
+    };
+    outcome.or_else(|(message, code)| match from.locate(&message) {
+        Some(error) => {
+            say_wrong(&error.into());
+            Ok(code)
+        }
+        None => Err((message, code)),
+    })
 }
 
 #[cfg(test)]

@@ -30,6 +30,14 @@ impl From {
         self.file.is_none() && self.profile.is_none()
     }
 
+    /// The place in it that a message about the command is about.
+    pub(crate) fn locate(&self, message: &str) -> Option<beget_spec::Error> {
+        if self.is_nothing() {
+            return None;
+        }
+        Spec::locate(self.file.as_deref(), self.profile.as_deref(), &self.variables, message)
+    }
+
     /// Reads it.
     pub(crate) fn read(&self) -> beget_spec::Result<Spec> {
         match (&self.file, &self.profile) {

@@ -3,6 +3,7 @@
 //! Safety idea: every profile is read once, in an order that the files alone decide, and a chain that comes back to itself, or gets
 //! too long, is an error that shows it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::file::{File, LARGEST};
 use crate::keys::{KEYS, Key, Kind};
 use crate::node::{self, Entry, Node, Value};
-use crate::read::{Reader, check_names, hint, nearest};
+use crate::read::{Reader, Watch, check_names, hint, nearest};
 use crate::shipped;
 use crate::spec::Spec;
 use crate::variables::Variables;
@@ -39,6 +40,27 @@ impl Spec {
             return Err(Error::new(format!("spec {name}"), words));
         }
         loader.spec(file, profile)
+    }
+
+    /// Where in a spec a part of it stands: what was told of its command, told of its place instead. The arguments are those of
+    /// [`Spec::read`], or of [`Spec::shipped`] without a path, and the message an error's whole text, such as `grant --read /srv/x: no such
+    /// file or directory`. None when the spec has no such part; the file is read again.
+    #[must_use]
+    pub fn locate(
+        path: Option<&Path>,
+        profile: Option<&str>,
+        variables: &Variables,
+        message: &str,
+    ) -> Option<Error> {
+        let watch = Watch { message, found: RefCell::new(None) };
+        let mut loader = Loader::new(variables);
+        loader.watch = Some(&watch);
+        let (file, profile) = match path {
+            Some(path) => (loader.file(path).ok()?, profile),
+            None => (loader.shipped(profile?).ok()??, None),
+        };
+        loader.spec(file, profile).ok()?;
+        watch.found.into_inner()
     }
 
     /// Reads the spec in this text, which messages call `name`: its top-level keys. It has no folder, so its paths are absolute or
@@ -156,6 +178,7 @@ type Place = (usize, Option<String>);
 
 struct Loader<'a> {
     variables: &'a Variables,
+    watch: Option<&'a Watch<'a>>,
     documents: Vec<Document>,
     /// By where they really are; shipped ones by name.
     known: BTreeMap<PathBuf, usize>,
@@ -168,6 +191,7 @@ impl<'a> Loader<'a> {
     fn new(variables: &'a Variables) -> Loader<'a> {
         Loader {
             variables,
+            watch: None,
             documents: Vec::new(),
             known: BTreeMap::new(),
             done: Vec::new(),
@@ -232,7 +256,7 @@ impl<'a> Loader<'a> {
             self.apply(spec, extended)?;
         }
         let document = &self.documents[place.0];
-        let reader = Reader { file: &document.file, variables: self.variables };
+        let reader = Reader { file: &document.file, variables: self.variables, watch: self.watch };
         let entries = match &place.1 {
             Some(name) => document.profile(name).unwrap_or(&[]),
             None => &document.entries,
@@ -256,7 +280,7 @@ impl<'a> Loader<'a> {
             let Some(entry) = entries.iter().find(|entry| entry.name == "extends") else {
                 return Ok(Vec::new());
             };
-            let reader = Reader { file: &document.file, variables: self.variables };
+            let reader = Reader { file: &document.file, variables: self.variables, watch: self.watch };
             let key = KEYS.iter().find(|key| matches!(key.kind, Kind::Extends));
             let key: &Key = key.unwrap_or(&KEYS[0]);
             let Value::List(list) = &entry.node.value else { return Err(reader.wants(key, &entry.node)) };

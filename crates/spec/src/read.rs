@@ -1,5 +1,6 @@
 //! From what a profile says to the fields of a [`Spec`], by the table of keys.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,15 @@ use crate::words;
 pub(crate) struct Reader<'a> {
     pub(crate) file: &'a File,
     pub(crate) variables: &'a Variables,
+    pub(crate) watch: Option<&'a Watch<'a>>,
+}
+
+/// What was said of a part of a spec when it was used, while the place of that part is looked for.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    /// The part, a colon, and what was wrong with it.
+    pub(crate) message: &'a str,
+    pub(crate) found: RefCell<Option<Error>>,
 }
 
 /// Says what is wrong with a key before anything of the profile takes effect: the first that is unknown, in the order of the file.
@@ -73,6 +83,15 @@ pub(crate) fn hint(word: &str, words: &[&str]) -> String {
 }
 
 impl Reader<'_> {
+    /// Remembers this place when the message is about this part.
+    fn watch(&self, at: &Range<usize>, part: std::fmt::Arguments<'_>) {
+        let Some(watch) = self.watch else { return };
+        let rest = watch.message.strip_prefix(&part.to_string());
+        if rest.is_some_and(|rest| rest.starts_with(": ")) {
+            watch.found.replace(Some(self.error(at, watch.message)));
+        }
+    }
+
     pub(crate) fn error(&self, at: &Range<usize>, words: impl std::fmt::Display) -> Error {
         self.file.error(at.clone(), words)
     }
@@ -93,6 +112,18 @@ impl Reader<'_> {
     }
 
     fn key(&self, spec: &mut Spec, key: &Key, node: &Node) -> Result<()> {
+        let limits = spec.limits.len();
+        self.give(spec, key, node)?;
+        // A table's own keys have been here already.
+        if !matches!(key.kind, Kind::Table(_)) {
+            for limit in &spec.limits[limits..] {
+                self.watch(&node.at, format_args!("limit {limit}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&self, spec: &mut Spec, key: &Key, node: &Node) -> Result<()> {
         let wrong = |node: &Node| self.wants(key, node);
         let list = || match &node.value {
             Value::List(list) => Ok(list.as_slice()),
@@ -106,18 +137,25 @@ impl Reader<'_> {
                 let program = self.expanded(key, node)?;
                 spec.arguments.clear();
                 let named = !program.value.as_bytes().contains(&b'/');
-                spec.program =
-                    Some(if named { program.value } else { self.path(node, program)?.into_os_string() });
+                let program = if named { program.value } else { self.path(node, program)?.into_os_string() };
+                self.watch(&node.at, format_args!("program {}", program.display()));
+                spec.program = Some(program);
             }
             Kind::Texts(set) => {
                 for node in list()? {
                     set(spec, self.expanded(key, node)?.value);
                 }
             }
-            Kind::Path(set) => set(spec, self.path(node, self.expanded(key, node)?)?),
+            Kind::Path(set) => {
+                let path = self.path(node, self.expanded(key, node)?)?;
+                self.watch(&node.at, format_args!("working directory {}", path.display()));
+                set(spec, path);
+            }
             Kind::Grants(grant) => {
                 for node in list()? {
-                    spec.grants.push(grant(self.path(node, self.expanded(key, node)?)?));
+                    let grant = grant(self.path(node, self.expanded(key, node)?)?);
+                    self.watch(&node.at, format_args!("grant {grant}"));
+                    spec.grants.push(grant);
                 }
             }
             Kind::Grant(grant) => {
@@ -153,6 +191,7 @@ impl Reader<'_> {
             Kind::Pass => {
                 for node in list()? {
                     let name = self.variable_name(self.text(key, node)?, &node.at)?;
+                    self.watch(&node.at, format_args!("flag --env {name}"));
                     spec.environment.push((name.into(), None));
                 }
             }
@@ -160,6 +199,7 @@ impl Reader<'_> {
                 for entry in self.table(key, node)? {
                     let descriptor = self.descriptor(key, entry)?;
                     spec.descriptors.retain(|other| other.name != descriptor.name);
+                    self.watch(&entry.at, format_args!("grant --fd {descriptor}"));
                     spec.descriptors.push(descriptor);
                 }
             }
