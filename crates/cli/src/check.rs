@@ -1,8 +1,6 @@
 //! `beget check`: what this kernel can enforce, or whether it can keep what a spec asks.
 
-use std::collections::BTreeMap;
-
-use beget::{Command, Description, Grant, Limit, Promise, Support};
+use beget::{Command, Description, Enforced, Grant, Limit, Promise, Support};
 use beget_spec::Spec;
 use serde_json::json;
 
@@ -19,15 +17,25 @@ const PROGRAM: &str = "/bin/true";
 struct Line {
     promise: Promise,
     by: Option<&'static str>,
+    /// What is done in its place when it is given up.
+    instead: Option<&'static str>,
     /// What is to be known beside that.
     note: &'static str,
 }
 
 impl Line {
-    fn note(&self) -> &'static str {
-        match (self.by, self.note) {
-            (None, "") => self.promise.what_it_needs(),
-            (_, note) => note,
+    fn of(line: &Enforced) -> Line {
+        Line { promise: line.promise, by: line.by, instead: line.instead, note: "" }
+    }
+
+    fn note(&self) -> String {
+        match (self.by, self.instead) {
+            (Some(_), _) => self.note.to_owned(),
+            (None, None) => self.promise.what_it_needs().to_owned(),
+            (None, Some(instead)) => {
+                let word = self.promise.word();
+                format!("{}; given up with --degrade {word}, a {instead}", self.promise.what_it_needs())
+            }
         }
     }
 }
@@ -87,7 +95,7 @@ fn of_spec(options: &mut Options) -> Result<Vec<Line>, (String, u8)> {
     options.spec.program.get_or_insert_with(|| PROGRAM.into());
     let mut command = options.command(None).map_err(|message| (message, FAILED))?;
     let description = describe(&mut command)?;
-    Ok(lines(&description).map(|(promise, by)| Line { promise, by, note: "" }).collect())
+    Ok(description.enforced.iter().map(Line::of).collect())
 }
 
 /// What keeps every promise there is.
@@ -95,21 +103,22 @@ fn of_kernel(support: Support) -> Result<Vec<Line>, (String, u8)> {
     let everything = |spawn: bool| {
         let mut command = Command::new(PROGRAM);
         command.support(support).grant(Grant::TcpConnect(443));
-        command.limit(Limit::Memory(1 << 30)).limit(Limit::Processes(100)).limit(Limit::Processors(1));
+        // So little that no limit of this user's is below it.
+        command.limit(Limit::Memory(1 << 20)).limit(Limit::Processes(1)).limit(Limit::Processors(1));
         if spawn {
             command.grant(Grant::Spawn);
         }
         command
     };
-    let alone: BTreeMap<_, _> = lines(&describe(&mut everything(false))?).collect();
+    let alone = describe(&mut everything(false))?;
+    let by_alone =
+        |promise| alone.enforced.iter().find(|line| line.promise == promise).and_then(|line| line.by);
     let together = describe(&mut everything(true))?;
-    let line = |(promise, by): (Promise, Option<&'static str>)| match alone.get(&promise) {
-        Some(Some(alone)) if by.is_none() => {
-            Line { promise, by: Some(*alone), note: "but not together with --spawn" }
-        }
-        _ => Line { promise, by, note: "" },
+    let line = |line: &Enforced| match by_alone(line.promise).filter(|_| line.by.is_none()) {
+        Some(alone) => Line { by: Some(alone), note: "but not together with --spawn", ..Line::of(line) },
+        None => Line::of(line),
     };
-    Ok(lines(&together).map(line).collect())
+    Ok(together.enforced.iter().map(line).collect())
 }
 
 fn describe(command: &mut Command) -> Result<Description, (String, u8)> {
@@ -119,16 +128,18 @@ fn describe(command: &mut Command) -> Result<Description, (String, u8)> {
     command.describe().map_err(|error| (error.to_string(), error.exit_code()))
 }
 
-fn lines(description: &Description) -> impl Iterator<Item = (Promise, Option<&'static str>)> {
-    description.enforced.iter().map(|line| (line.promise, line.by))
-}
-
 /// Starts a child that is held to all that can be kept, for a feature that is there may still be refused to us.
 fn try_child(support: Support, lines: &[Line]) -> Result<(), String> {
     let mut command = Command::new(PROGRAM);
     command.support(support).grant(Grant::Base);
-    for line in lines.iter().filter(|line| line.by.is_none()) {
-        command.degrade(line.promise);
+    for line in lines {
+        match line.promise {
+            promise if line.by.is_none() => command.degrade(promise),
+            Promise::Memory => command.limit(Limit::Memory(64 << 20)),
+            Promise::Processes => command.limit(Limit::Processes(16)),
+            Promise::Processors => command.limit(Limit::Processors(1)),
+            _ => continue,
+        };
     }
     let ended = command.status().map_err(|error| error.to_string())?;
     if ended.status.success() { Ok(()) } else { Err(format!("{PROGRAM} ended with {}", ended.exit_code())) }

@@ -46,7 +46,8 @@ pub(crate) enum Kind {
     /// Descriptors by name.
     Descriptors,
     Size(fn(&mut Spec, u64)),
-    Duration(fn(&mut Spec, Duration)),
+    /// A duration; of none only where that is said.
+    Duration(Least, fn(&mut Spec, Duration)),
     /// A whole number from 0 to this.
     Count(u64, fn(&mut Spec, u64)),
     /// One of these words.
@@ -54,6 +55,13 @@ pub(crate) enum Kind {
     /// Some of these words.
     Words(fn() -> Vec<&'static str>, fn(&mut Spec, &str)),
     Table(&'static [Key]),
+}
+
+/// The least that a duration may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Least {
+    None,
+    Some,
 }
 
 impl Kind {
@@ -74,7 +82,7 @@ impl Kind {
                 "a table, as { NAME = \"path\" } or { NAME = { path = \"path\", write = true } }"
             }
             Kind::Size(_) => "a size, such as \"512M\", or a number of bytes",
-            Kind::Duration(_) => "a duration, such as \"90s\", or a number of seconds",
+            Kind::Duration(..) => "a duration, such as \"90s\", or a number of seconds",
             Kind::Count(..) => "a whole number",
             Kind::Word(..) => "a word",
             Kind::Words(..) => "a list of words",
@@ -200,14 +208,14 @@ const LIMITS: &[Key] = &[
     key(
         "timeout",
         "End the whole tree after this time, as --timeout",
-        Kind::Duration(|spec, time| {
+        Kind::Duration(Least::Some, |spec, time| {
             spec.timeout = Some(time);
         }),
     ),
     key(
         "grace",
         "First ask it to end, and end it this much later, as --grace",
-        Kind::Duration(|spec, time| {
+        Kind::Duration(Least::None, |spec, time| {
             spec.grace = time;
         }),
     ),

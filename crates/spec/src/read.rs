@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::descriptor::{Descriptor, Source};
 use crate::error::{Error, Result};
 use crate::file::File;
-use crate::keys::{KEYS, Key, Kind};
+use crate::keys::{KEYS, Key, Kind, Least};
 use crate::node::{Entry, Node, Value};
 use crate::spec::Spec;
 use crate::variables::{Expanded, Variables};
@@ -204,7 +204,7 @@ impl Reader<'_> {
                 }
             }
             Kind::Size(set) => set(spec, self.size(key, node)?),
-            Kind::Duration(set) => set(spec, self.duration(key, node)?),
+            Kind::Duration(least, set) => set(spec, self.duration(key, node, *least)?),
             Kind::Count(most, set) => {
                 let Value::Integer(count) = node.value else { return Err(wrong(node)) };
                 let count = u64::try_from(count).ok().filter(|count| count <= most);
@@ -344,7 +344,7 @@ impl Reader<'_> {
         }
     }
 
-    fn duration(&self, key: &Key, node: &Node) -> Result<Duration> {
+    fn duration(&self, key: &Key, node: &Node, least: Least) -> Result<Duration> {
         let time = match &node.value {
             Value::Integer(seconds) => u64::try_from(*seconds).map(Duration::from_secs).map_err(|_| {
                 self.error(
@@ -355,7 +355,7 @@ impl Reader<'_> {
             Value::Text(text) => words::duration(text).map_err(|words| self.error(&node.at, words))?,
             _ => return Err(self.wants(key, node)),
         };
-        if time.is_zero() {
+        if time.is_zero() && least == Least::Some {
             return Err(self.error(&node.at, format!("{:?} wants more than no time", key.name)));
         }
         Ok(time)

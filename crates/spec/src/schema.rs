@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{KEYS, Key, Kind};
+use crate::keys::{KEYS, Key, Kind, Least};
 use crate::node::{self, Entry};
 use crate::{Variables, shipped};
 
@@ -62,8 +62,8 @@ fn property(key: &Key) -> Value {
             {"type": "integer", "minimum": 0},
             {"type": "string", "pattern": "^[0-9]+ *([KkMGT](iB|B)?|B|iB)?$"},
         ]}),
-        Kind::Duration(_) => json!({"anyOf": [
-            {"type": "integer", "minimum": 1},
+        Kind::Duration(least, _) => json!({"anyOf": [
+            {"type": "integer", "minimum": u8::from(*least == Least::Some)},
             {"type": "string", "pattern": "^[0-9.]+(ms|s|m|h|d)?$"},
         ]}),
         Kind::Count(most, _) => json!({"type": "integer", "minimum": 0, "maximum": most}),
@@ -162,7 +162,7 @@ fn schema_and_reader_agree() {
     }
     for right in [
         "",
-        "base = true\nread = ['a']\n[limits]\nmemory = '5M'\ntimeout = 3\n",
+        "base = true\nread = ['a']\n[limits]\nmemory = '5M'\ntimeout = 3\ngrace = 0\n",
         "fd = { a = 'x', b = { path = 'x', write = true } }\nenv = { A = '' }\nloader = 'direct'\ndegrade = ['signals']\n",
         "base = true\n[profile.x]\nread = []\n",
     ] {
