@@ -40,8 +40,8 @@ impl Value {
             "" => Value::None,
             "PROMISE" => words(&Promise::ALL.iter().map(|promise| promise.word()).collect::<Vec<_>>()),
             "PROFILE" => words(beget_spec::shipped::NAMES),
-            "landlock=N|none" => {
-                let mut known = vec!["landlock=none".to_owned()];
+            "landlock=N|none, cgroup=none" => {
+                let mut known = vec!["cgroup=none".to_owned(), "landlock=none".to_owned()];
                 // From the sixth on every promise is kept.
                 known.extend((1..=6).map(|abi| format!("landlock={abi}")));
                 Value::Words(known)
