@@ -50,3 +50,29 @@ fn a_terminal_that_was_let_go_can_be_opened_again() {
     let (code, out, errors) = ran(&["--pty", "--spawn", "--", "sh", "-c", script]);
     assert_eq!((code, out.as_str()), (Some(0), "before\r\nafter\r\n"), "{errors}");
 }
+
+/// By the links of `/proc`, so by the system's own word.
+#[test]
+fn the_program_holds_the_slave_and_nothing_else() {
+    let list = "import os\nnames = sorted(int(name) for name in os.listdir('/proc/self/fd'))\n\
+                for name in names:\n    \
+                    try: print(name, os.readlink('/proc/self/fd/%d' % name))\n    \
+                    except OSError: pass\n";
+    let (code, out, errors) = ran(&["--pty", "--read", "/proc", "--", "python3", "-S", "-E", "-c", list]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((code, lines.len()), (Some(0), 3), "{out}{errors}");
+    let terminal = lines[0].strip_prefix("0 ").expect("standard input");
+    assert!(terminal.starts_with("/dev/pts/"), "{out}");
+    assert_eq!(lines[1..], [format!("1 {terminal}"), format!("2 {terminal}")]);
+}
+
+/// A terminal is made from a device, and that was not granted.
+#[test]
+fn inside_another_it_says_what_it_lacks() {
+    let beget = beget_tests::program("beget-under-test").display().to_string();
+    let inner = [beget.as_str(), "run", "--base", "--pty", "--", "true"];
+    let (code, out, errors) =
+        ran(&[&["--exec", &beget, "--spawn", "--read", "/proc", "--"], &inner[..]].concat());
+    let said = "beget: pseudo-terminal /dev/ptmx: permission denied\n";
+    assert_eq!((code, out.as_str(), errors.as_str()), (Some(125), "", said));
+}

@@ -295,6 +295,30 @@ fn keys_reach_a_program_that_let_go_of_its_terminal() {
     outer.nothing_left();
 }
 
+/// Without `--pty` a program whose output is recorded is a job like any other.
+#[test]
+fn a_recorded_program_is_a_job_of_the_persons_terminal() {
+    if !have("a_recorded_program_is_a_job_of_the_persons_terminal", &["bash"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut outer = Terminal::bash();
+    let script = "echo bef\"\"ore; kill -STOP $$; read line; echo got-$line; exec sleep 300";
+    outer.line(&format!("\"$BEGET\" run --log {} --base -- sh -c '{script}'", scratch.at("log")));
+    outer.expect("before\r\n");
+    outer.expect("Stopped");
+    outer.line("fg");
+    outer.foreground_is("sh");
+    outer.answer("this");
+    outer.expect("got-this\r\n");
+    outer.foreground_is("sleep");
+    outer.key(CTRL_C);
+    outer.code(130);
+    outer.end();
+    let recorded = std::fs::read_to_string(scratch.at("log")).expect("it is there");
+    assert!(recorded.contains("got-this\\r\\n") && !recorded.contains("\"this"), "{recorded}");
+}
+
 #[test]
 fn in_the_background_it_leaves_the_persons_terminal_alone() {
     if !have("in_the_background_it_leaves_the_persons_terminal_alone", &["bash"]) {

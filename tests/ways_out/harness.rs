@@ -400,12 +400,15 @@ impl Targets {
         });
         let mut said = Vec::new();
         let mut out = BufReader::new(child.stdout.take().ok_or(io::ErrorKind::Other)?);
-        while out.read_until(b'\n', &mut said)? > 0 && !said.ends_with(b"\nend\tend\tend\t\n") {}
+        // A launcher that gives a terminal makes two bytes of each line's end.
+        let is_end =
+            |said: &[u8]| said.ends_with(b"\nend\tend\tend\t\n") || said.ends_with(b"\nend\tend\tend\t\r\n");
+        while out.read_until(b'\n', &mut said)? > 0 && !is_end(&said) {}
         let status = child.wait()?;
         let _ = done.send(());
         let _ = watchdog.join();
         std::thread::sleep(Duration::from_millis(150));
-        let said = String::from_utf8_lossy(&said).into_owned();
+        let said = String::from_utf8_lossy(&said).replace("\r\n", "\n");
         if said.ends_with("end\tend\tend\t\n") {
             return Ok(said);
         }

@@ -48,7 +48,7 @@ fn under_beget_no_way_out_is_open() {
     if is_root() {
         return skip("under_beget_no_way_out_is_open", Need::OrdinaryUser);
     }
-    for flags in [&[][..], &["--spawn"], &["--only"], &["--tcp-connect", "1"]] {
+    for flags in [&[][..], &["--spawn"], &["--only"], &["--tcp-connect", "1"], &["--pty", "--spawn"]] {
         assert_eq!(open(&beget_run(flags)), BTreeSet::new(), "with {flags:?}");
     }
     // Put into memory instead of being executed, it holds no more.

@@ -349,6 +349,8 @@ impl Watch {
             ));
             return self.relay.iter_mut().for_each(Relay::take);
         }
+        // What it said before is shown before the shell's prompt is; others of its tree may go on to write.
+        self.relay.iter_mut().for_each(|relay| _ = relay.turn());
         let Some(terminal) = &mut self.terminal else {
             // Whoever sits at our terminal would have no keys that do anything. What we stopped ourselves goes on by now.
             if self.relay.as_ref().is_some_and(Relay::has_taken) && tree::is_stopped(self.process.id() as i32)
