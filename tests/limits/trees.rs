@@ -87,15 +87,22 @@ fn memory_is_that_of_all_together() {
     assert_eq!((eight("4"), eight("25")), (false.into(), true.into()));
 }
 
-/// A tree that is not limited is not told of.
+/// Without a cgroup nobody counts its memory or its processes; what it used besides is known of all that ended.
 #[test]
-fn without_a_limit_nothing_is_known_of_the_tree() {
-    let (code, errors, result) = told(&["--", "true"]);
-    assert_eq!(code, Some(0), "{errors}");
-    assert_eq!((&result["tree"], &result["out_of_memory"]), (&Value::Null, &Value::Null));
+fn without_a_limit_less_is_known_of_the_tree() {
+    // One that burns time, and that nobody waits for.
+    let script = "exec 3< <(perl -e '$| = 1; 1 while (times)[0] < 0.2; print qq{x\\n}; sleep 25'); read -u 3 x; exit 4";
+    let (code, errors, result) = told(&["--spawn", "--", "bash", "-c", script]);
+    assert_eq!(code, Some(4), "{errors}");
     for field in ["user_time", "system_time", "memory_peak", "bytes_in", "bytes_out"] {
         assert!(result[field].is_number(), "{field} in {errors}");
     }
+    let tree = &result["tree"];
+    for unknown in [&result["out_of_memory"], &tree["memory_peak"], &tree["processes_peak"]] {
+        assert!(unknown.is_null(), "{errors}");
+    }
+    assert!(tree["user_time"].as_f64() >= Some(0.2) && tree["bytes_out"].is_number(), "{errors}");
+    assert!(result["user_time"].as_f64() < tree["user_time"].as_f64(), "{errors}");
 }
 
 /// Whatever way a child is born.

@@ -447,6 +447,21 @@ impl Watch {
         }
     }
 
+    /// What the whole tree used: what its cgroup says, and where that does not, what the nursery that reaped all of it does.
+    fn tree(&self, ended: &Ended) -> serde_json::Value {
+        let (group, reaped) = (ended.tree.unwrap_or_default(), self.nursery.usage());
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        json!({
+            "memory_peak": group.memory_peak,
+            "user_time": seconds(group.user_time.or(reaped.map(|usage| usage.user_time))),
+            "system_time": seconds(group.system_time.or(reaped.map(|usage| usage.system_time))),
+            "bytes_in": group.bytes_in.or(reaped.map(|usage| usage.bytes_in)),
+            "bytes_out": group.bytes_out.or(reaped.map(|usage| usage.bytes_out)),
+            "processes_peak": group.processes_peak,
+            "processes_refused": group.processes_refused,
+        })
+    }
+
     fn result(&self, ended: &Ended, time: Duration) -> serde_json::Value {
         let refused: Vec<_> = self
             .refused
@@ -465,15 +480,7 @@ impl Watch {
             "memory_peak": ended.usage.map(|usage| usage.memory_peak),
             "bytes_in": ended.usage.map(|usage| usage.bytes_in),
             "bytes_out": ended.usage.map(|usage| usage.bytes_out),
-            "tree": ended.tree.map(|tree| json!({
-                "memory_peak": tree.memory_peak,
-                "user_time": tree.user_time.map(|time| time.as_secs_f64()),
-                "system_time": tree.system_time.map(|time| time.as_secs_f64()),
-                "bytes_in": tree.bytes_in,
-                "bytes_out": tree.bytes_out,
-                "processes_peak": tree.processes_peak,
-                "processes_refused": tree.processes_refused,
-            })),
+            "tree": self.tree(ended),
             "refused": refused,
         })
     }

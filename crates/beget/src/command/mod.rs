@@ -249,7 +249,7 @@ setters! {
     grants(this, grants: impl IntoIterator<Item = Grant>) { this.grants.extend(grants); }
     /// Sets a limit; the last of a kind counts. A limit on the whole tree ([`Limit::Memory`], [`Limit::Processes`]) makes a cgroup for
     /// each child, which tells what the tree used ([`Ended::tree`]). What the child leaves in it when it ends is ended as soon
-    /// as somebody learns of the end from its [`Process`].
+    /// as somebody learns of the end from its [`Process`], who waits for that: a moment, or ten seconds for what the kernel cannot end.
     limit(this, limit: Limit) { this.limits.push(limit); }
     /// Lets a promise go unkept where this kernel has no mechanism for it. The [`Description`] lists what is not enforced.
     degrade(this, promise: Promise) { this.degraded.push(promise); }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use beget_authority::limit::OPEN_FILES;
@@ -23,7 +23,7 @@ use beget_sys::{Errno, signal::SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Kind;
-use crate::end::Ended;
+use crate::end::{Ended, Usage};
 use crate::error::{Error, Fault, Result};
 
 /// How long a nursery that was told to end may take before it is killed.
@@ -71,6 +71,8 @@ pub(crate) struct Inner {
     /// Somebody wants what has come sorted, and could not have the channel.
     missed: AtomicBool,
     closed: AtomicBool,
+    /// What it and all that it reaped used, once it has ended.
+    usage: OnceLock<Usage>,
     /// Where tasks wait for news.
     #[cfg(feature = "tokio")]
     pub(crate) watches: crate::tokio::Watches,
@@ -139,6 +141,7 @@ impl Inner {
             channel: Mutex::default(),
             missed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            usage: OnceLock::new(),
             #[cfg(feature = "tokio")]
             watches: crate::tokio::Watches::default(),
         })
@@ -354,7 +357,21 @@ impl Inner {
             // Somebody stopped it, or its children cannot be killed.
             let _ = wait::send_signal(self.child.pidfd.as_fd(), 9);
         }
-        while wait::on(self.child.pidfd.as_fd(), option::EXITED | option::ALL) == Err(Errno::EINTR) {}
+        loop {
+            match wait::on(self.child.pidfd.as_fd(), option::EXITED | option::ALL) {
+                Err(Errno::EINTR) => {}
+                // One that was killed has not waited for all that it made.
+                Ok(Some((Change::Exited(0), usage))) => {
+                    let _ = self.usage.set(usage.into());
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage.get().copied()
     }
 }
 

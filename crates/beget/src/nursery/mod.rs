@@ -13,6 +13,7 @@ pub(crate) use birth::{Delivery, Request};
 pub(crate) use inner::{Inner, News};
 pub(crate) use program::{sealed, stub};
 
+use crate::end::Usage;
 use crate::error::Result;
 
 /// Where children are born that are not this process's own: a process of a few pages that makes them, reaps them, and ends every one
@@ -104,5 +105,12 @@ impl Nursery {
     /// how they ended.
     pub fn end(&self) {
         self.inner.end();
+    }
+
+    /// What everything that was born in it used, orphans too, and the little that it used itself: processor time and I/O of all of them
+    /// together, the memory of the largest. `None` before [`end`](Nursery::end), and when somebody killed it: then nobody has counted all.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
     }
 }
