@@ -55,7 +55,13 @@ fn keys_at_each_level() {
         "fd = { log = { path = \"x\", wrtie = true } }",
         "                           ^^^^^",
     );
-    wrong("fd = { log = { } }\n", "1:8: \"log\" has no path", "fd = { log = { } }", "       ^^^");
+    wrong(
+        "fd = { log = { path = \"x\", write = 1 } }\n",
+        "1:36: \"write\" wants true or false, not a number",
+        "fd = { log = { path = \"x\", write = 1 } }",
+        "                                   ^",
+    );
+    wrong("fd = { log = { } }\n", "1:8: an entry of \"fd\" has no path", "fd = { log = { } }", "       ^^^");
     wrong(
         "[profile.x]\n[profile.x.profile.y]\n",
         "2:12: a profile holds no profiles",

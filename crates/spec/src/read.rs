@@ -1,6 +1,7 @@
 //! From what a profile says to the fields of a [`Spec`], by the table of keys.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -304,34 +305,43 @@ impl Reader<'_> {
         Ok(name)
     }
 
-    fn descriptor(&self, key: &Key, entry: &Entry) -> Result<Descriptor> {
-        const INSIDE: [&str; 2] = ["path", "write"];
-        let name = entry.name.clone();
-        let (mut writing, mut path) = (false, None);
-        match &entry.node.value {
-            Value::Text(_) => path = Some(&entry.node),
-            Value::Table(entries) => {
-                for inner in entries {
-                    match (inner.name.as_str(), &inner.node.value) {
-                        ("path", Value::Text(_)) => path = Some(&inner.node),
-                        ("write", Value::Bool(truth)) => writing = *truth,
-                        ("path" | "write", value) => {
-                            let wants = if inner.name == "path" { "a path" } else { "true or false" };
-                            let words = format!("{:?} wants {wants}, not {}", inner.name, value.kind());
-                            return Err(self.error(&inner.node.at, words));
-                        }
-                        (other, _) => {
-                            let words = format!("unknown key {other:?}{}", hint(other, &INSIDE));
-                            return Err(self.error(&inner.at, words));
-                        }
-                    }
-                }
-            }
-            _ => return Err(self.wants(key, &entry.node)),
+    /// What an entry says that is text, or a table with these keys of which the first must be there.
+    fn parts<'n>(
+        &self,
+        key: &Key,
+        at: &Range<usize>,
+        node: &'n Node,
+        names: &[&str],
+    ) -> Result<BTreeMap<String, &'n Node>> {
+        let entries = match &node.value {
+            Value::Text(_) => return Ok(BTreeMap::from([(names[0].to_owned(), node)])),
+            Value::Table(entries) => entries,
+            _ => return Err(self.wants(key, node)),
+        };
+        if let Some(other) = entries.iter().find(|entry| !names.contains(&entry.name.as_str())) {
+            return Err(
+                self.error(&other.at, format!("unknown key {:?}{}", other.name, hint(&other.name, names)))
+            );
         }
-        let path = path.ok_or_else(|| self.error(&entry.at, format!("{name:?} has no path")))?;
-        let path = self.path(path, self.expanded(key, path)?)?;
-        Ok(Descriptor { name, source: Source::Path { path, writing } })
+        if !entries.iter().any(|entry| entry.name == names[0]) {
+            return Err(self.error(at, format!("an entry of {:?} has no {}", key.name, names[0])));
+        }
+        Ok(entries.iter().map(|entry| (entry.name.clone(), &entry.node)).collect())
+    }
+
+    fn descriptor(&self, key: &Key, entry: &Entry) -> Result<Descriptor> {
+        let parts = self.parts(key, &entry.at, &entry.node, &["path", "write"])?;
+        let writing = match parts.get("write").map(|node| (node, &node.value)) {
+            None => false,
+            Some((_, Value::Bool(truth))) => *truth,
+            Some((node, other)) => {
+                return Err(
+                    self.error(&node.at, format!("\"write\" wants true or false, not {}", other.kind()))
+                );
+            }
+        };
+        let path = self.path(parts["path"], self.expanded(key, parts["path"])?)?;
+        Ok(Descriptor { name: entry.name.clone(), source: Source::Path { path, writing } })
     }
 
     fn size(&self, key: &Key, node: &Node) -> Result<u64> {
