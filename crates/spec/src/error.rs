@@ -23,6 +23,12 @@ impl Error {
         self
     }
 
+    /// What is wrong, without the part.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
     /// The line of the file and a mark under what is wrong, in two lines; empty when the error is about no line.
     #[must_use]
     pub fn excerpt(&self) -> &str {

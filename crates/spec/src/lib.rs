@@ -3,6 +3,8 @@
 //! A [`Spec`] holds everything that the flags of `beget run` can say, and [`Spec::command`] makes the [`beget::Command`] of it. The
 //! command line is a `Spec` with what only a command line has, so nothing can be said one way only.
 //!
+//! With the feature `serde` a `Spec` can lie in a file of another format, as any `Deserialize`.
+//!
 //! Safety idea: a spec gives nothing by itself; what it names is opened when the command is made and used, by whoever does that, with
 //! their rights.
 
@@ -19,6 +21,8 @@ mod properties;
 mod read;
 #[cfg(test)]
 mod schema;
+#[cfg(feature = "serde")]
+mod serde;
 pub mod shipped;
 mod spec;
 mod variables;

@@ -90,6 +90,17 @@ impl Spec {
         loader.spec(file, None)
     }
 
+    /// The spec that these entries of another file say.
+    #[cfg(feature = "serde")]
+    pub(crate) fn of_entries(entries: Vec<Entry>, variables: &Variables) -> Result<Spec> {
+        let document =
+            Document { file: File { name: String::new(), folder: None, text: String::new() }, entries };
+        document.check()?;
+        let mut loader = Loader::new(variables);
+        loader.documents.push(document);
+        loader.spec(0, None)
+    }
+
     /// The profile of this name that is shipped.
     ///
     /// # Errors
