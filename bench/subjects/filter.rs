@@ -19,6 +19,8 @@ pub(super) fn default_policy() -> Policy {
         bind: false,
         udp: false,
         net: false,
+        unix: false,
+        own_numbers: false,
         keep_processors: false,
         landlock: Support::detect().landlock.unwrap_or(0),
         own_group: true,

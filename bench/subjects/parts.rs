@@ -14,6 +14,8 @@ fn authority(support: Support, base: bool) -> Result<Authority, String> {
     let request = Request {
         grants,
         limits: &[],
+        root: None,
+        root_given_up: false,
         files: Vec::new(),
         only: false,
         degraded: Promise::ALL,

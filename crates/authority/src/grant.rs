@@ -15,6 +15,12 @@ pub enum Grant {
     Write(PathBuf),
     /// Read and execute the file, or all below the directory.
     Execute(PathBuf),
+    /// A grant of a file at another place in a private root ([`Root`](crate::Root)), which is absolute.
+    At(Box<Grant>, PathBuf),
+    /// Connect to the Unix socket at this path, and no other: in a private root, where no other exists.
+    Unix(PathBuf),
+    /// Sockets of the loopback interface of a private root, which reach nothing outside.
+    Loopback,
     /// The system's own program files: `/usr` to read and execute, the files of `/etc` that every program reads, and
     /// `/dev/null`, `zero`, `full`, `random` and `urandom`.
     Base,
@@ -35,12 +41,26 @@ pub enum Grant {
     Ambient,
 }
 
+impl Grant {
+    /// The grant without the place that it is given at.
+    #[must_use]
+    pub fn plain(&self) -> &Grant {
+        match self {
+            Grant::At(grant, _) => grant.plain(),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Grant::Read(path) => write!(f, "--read {}", path.display()),
             Grant::Write(path) => write!(f, "--write {}", path.display()),
             Grant::Execute(path) => write!(f, "--exec {}", path.display()),
+            Grant::At(grant, at) => write!(f, "{grant}:{}", at.display()),
+            Grant::Unix(path) => write!(f, "--unix {}", path.display()),
+            Grant::Loopback => f.write_str("--loopback"),
             Grant::Base => f.write_str("--base"),
             Grant::Terminal => f.write_str("/dev/tty"),
             Grant::TcpConnect(port) => write!(f, "--tcp-connect {port}"),

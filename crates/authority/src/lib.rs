@@ -11,7 +11,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It starts no process, and it knows no namespaces. It makes nothing but cgroups, one for each birth whose tree is limited.
+//! It starts no process. It makes nothing but cgroups, one for each birth whose tree is limited. Of a private root it says what lies where;
+//! making it is a plan's work.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod limit;
 mod opened;
 mod prepare;
 mod promise;
+pub mod root;
 mod ruleset;
 mod support;
 
@@ -34,4 +36,5 @@ pub use limit::Limit;
 pub use opened::{Opened, Rights, real_path};
 pub use prepare::{Authority, Request};
 pub use promise::{Enforced, Promise};
+pub use root::Root;
 pub use support::Support;

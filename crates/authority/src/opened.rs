@@ -69,6 +69,10 @@ pub struct Opened {
     pub path: PathBuf,
     /// A directory: the rights are for all below it too.
     pub directory: bool,
+    /// Where it is to lie in a private root, instead of at its own name.
+    pub(crate) at: Option<PathBuf>,
+    /// A device: nothing below it, and more than what is written in it.
+    pub(crate) device: bool,
     /// The program, its interpreter or its loader, opened by whoever names it.
     pub(crate) program: bool,
     /// On a filesystem whose files live only as long as somebody holds them (`/proc`): the holder keeps it open.
@@ -98,10 +102,21 @@ impl Opened {
     }
 
     fn of(file: OwnedFd, rights: Rights, path: &Path, status: &Stat) -> Opened {
-        let directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        let kind = FileType::from_raw_mode(status.st_mode);
+        let directory = kind == FileType::Directory;
+        let device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
         // A right that does not fit the kind of file would make the kernel refuse the whole rule.
         let rights = if directory { rights } else { Rights(rights.0 & fs::ON_FILES) };
-        Opened { file, rights, path: path.to_owned(), directory, program: false, fleeting: on_proc(status) }
+        Opened {
+            file,
+            rights,
+            path: path.to_owned(),
+            directory,
+            at: None,
+            device,
+            program: false,
+            fleeting: on_proc(status),
+        }
     }
 
     /// Where it really is, after following links; the name it was asked for by where `/proc` cannot tell.
@@ -132,6 +147,15 @@ pub(crate) fn open(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error>
         Grant::Execute(path) => (path.as_path(), Rights::EXECUTE),
         Grant::Terminal => (Path::new("/dev/tty"), Rights::TERMINAL),
         Grant::Base => return open_base(grant, opened),
+        Grant::At(inner, at) => {
+            let from = opened.len();
+            open(inner, opened)?;
+            for one in opened.iter_mut().skip(from) {
+                one.at = Some(at.clone());
+            }
+            return Ok(());
+        }
+        Grant::Unix(path) => (path.as_path(), Rights::DEVICE),
         _ => return Ok(()),
     };
     let one = open_path(path, rights, OFlags::empty()).map_err(|errno| Error::grant(grant, errno))?;
@@ -140,6 +164,22 @@ pub(crate) fn open(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error>
         return Err(Error::senseless_grant(grant, why));
     }
     opened.push(one);
+    Ok(())
+}
+
+/// Opens the devices that every private root has.
+pub(crate) fn open_devices(opened: &mut Vec<Opened>) -> Result<(), Error> {
+    let devices = base::DEVICES.iter().map(|path| (*path, Rights::DEVICE));
+    // Whatever terminal the child has is its session's own.
+    for (path, rights) in devices.chain([("/dev/tty", Rights::TERMINAL)]) {
+        match open_path(Path::new(path), rights, OFlags::empty()) {
+            Ok(one) => opened.push(one),
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(errno) => {
+                return Err(Error::kernel(&format!("root: {path}"), beget_sys::Errno(errno.raw_os_error())));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -168,6 +208,8 @@ fn open_base(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error> {
                     rights,
                     path: path.into(),
                     directory,
+                    at: None,
+                    device: rights == Rights::DEVICE,
                     program: false,
                     fleeting: false,
                 });

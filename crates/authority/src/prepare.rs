@@ -9,6 +9,7 @@ use crate::cgroup::Means;
 use crate::error::{Error, Reason};
 use crate::filter::{self, Policy};
 use crate::promise::Circumstances;
+use crate::root::{self, Layout, Root};
 use crate::{Enforced, Grant, Limit, Opened, Promise, Support, opened, ruleset};
 
 /// What is asked for.
@@ -18,6 +19,10 @@ pub struct Request<'a> {
     pub grants: &'a [Grant],
     /// What it is held to.
     pub limits: &'a [Limit],
+    /// The private root that it is to have.
+    pub root: Option<&'a Root>,
+    /// It was to have one, and goes on without.
+    pub root_given_up: bool,
     /// Files that the caller opened itself: the program, its interpreter, its loader, a script.
     pub files: Vec<Opened>,
     /// No other program is executed by `execve`.
@@ -55,6 +60,10 @@ pub struct Authority {
     pub asking: Option<Vec<Instruction>>,
     /// Each promise made, and what keeps it.
     pub enforced: Vec<Enforced>,
+    /// Whether its private root has a network of its own, for nothing outside is granted.
+    pub own_network: bool,
+    /// The private root, worked out.
+    pub layout: Option<Layout>,
     /// The granted files; those whose rules die with them must be held for the child's life.
     pub opened: Vec<Opened>,
     /// Where its cgroup is made, when it needs one.
@@ -72,6 +81,8 @@ impl Authority {
         let Request {
             grants,
             limits,
+            root,
+            root_given_up,
             files,
             only,
             degraded,
@@ -85,9 +96,13 @@ impl Authority {
             listener,
             groups,
         } = request;
+        root::check_grants(grants, root)?;
         let mut opened = files;
         for grant in grants {
             opened::open(grant, &mut opened)?;
+        }
+        if root.is_some() {
+            opened::open_devices(&mut opened)?;
         }
         let has = |grant: &Grant| grants.contains(grant);
         let ports = grants
@@ -96,6 +111,10 @@ impl Authority {
         let limited = |wanted: fn(&Limit) -> bool| limits.iter().any(wanted);
         let circumstances = Circumstances {
             support,
+            root: root.is_some(),
+            root_given_up,
+            unix: grants.iter().any(|grant| matches!(grant.plain(), Grant::Unix(_))),
+            own_network: root.is_some() && !root::wants_network(grants),
             spawn: has(&Grant::Spawn),
             ports: ports && !has(&Grant::Net),
             keyring,
@@ -112,13 +131,16 @@ impl Authority {
             tcp: ports,
             bind: grants.iter().any(|grant| matches!(grant, Grant::TcpBind(_))),
             udp: has(&Grant::InetDns),
-            net: has(&Grant::Net),
+            net: has(&Grant::Net) || has(&Grant::Loopback),
+            unix: grants.iter().any(|grant| matches!(grant.plain(), Grant::Unix(_))),
+            own_numbers: root.is_some(),
             keep_processors: circumstances.processors,
             landlock: support.landlock.unwrap_or(0),
             own_group,
             own_session,
             given_sockets,
             creates: support.landlock.is_none()
+                || root.is_some()
                 || grants.iter().any(|grant| matches!(grant, Grant::Write(_))),
             keep_modes,
             listener: false,
@@ -129,8 +151,15 @@ impl Authority {
             Some(asking) => Some(filter::without_listener(asking)),
             None => support.filter.then(|| filter::build(&policy)),
         };
+        let by_landlock = support.landlock.is_some();
+        let mut layout =
+            root.map(|root| Layout::new(root, &opened, has(&Grant::Base), by_landlock)).transpose()?;
+        for (_, rights) in layout.iter_mut().flat_map(|layout| &mut layout.allowed) {
+            rights.0 &= ruleset::allowed(support, only);
+        }
+        let own_network = circumstances.own_network;
         let given_up = given_up(&enforced);
-        Ok(Authority { ruleset, filter, asking, enforced, opened, groups, given_up })
+        Ok(Authority { ruleset, filter, asking, enforced, own_network, layout, opened, groups, given_up })
     }
 
     /// What an unconfined child is held to: nothing but the limits of its tree, which it could leave.
@@ -145,6 +174,10 @@ impl Authority {
     ) -> Result<Authority, Error> {
         let circumstances = Circumstances {
             support,
+            root: false,
+            root_given_up: false,
+            unix: false,
+            own_network: false,
             spawn: true,
             ports: false,
             keyring: false,
@@ -156,7 +189,8 @@ impl Authority {
         let enforced = keep(&[Promise::Memory, Promise::Processes], &circumstances, degraded)?;
         let given_up = given_up(&enforced);
         let (ruleset, filter, asking, opened) = (None, None, None, Vec::new());
-        Ok(Authority { ruleset, filter, asking, enforced, opened, groups, given_up })
+        let (own_network, layout) = (false, None);
+        Ok(Authority { ruleset, filter, asking, enforced, own_network, layout, opened, groups, given_up })
     }
 
     /// Keeps only those granted files that must stay open for the child's life, and gives back the others, so that closing them

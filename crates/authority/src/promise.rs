@@ -44,6 +44,9 @@ macro_rules! promises {
 }
 
 promises! {
+    /// What is not granted has no name.
+    Root = "root", "what is not granted does not exist: no name, number, size or time of it is seen",
+        "needs user namespaces (Linux 5.12, allowed to this user)";
     /// No file but those granted is opened, made, removed, renamed or executed.
     Files = "files", "only the granted files are opened, made, removed, renamed or executed",
         "needs Landlock (Linux 5.13, enabled at boot)";
@@ -125,6 +128,14 @@ impl Promise {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances<'a> {
     pub(crate) support: Support,
+    /// It has a private root, and with it a namespace of process numbers.
+    pub(crate) root: bool,
+    /// It was to have one.
+    pub(crate) root_given_up: bool,
+    /// It has a network namespace too.
+    pub(crate) own_network: bool,
+    /// Unix sockets are granted by path.
+    pub(crate) unix: bool,
     pub(crate) spawn: bool,
     pub(crate) ports: bool,
     pub(crate) keyring: bool,
@@ -141,22 +152,28 @@ impl Circumstances<'_> {
         let landlock = |abi: u32, words: &'static str| self.support.landlock_from(abi).then_some(words);
         let filter = |words: &'static str| self.support.filter.then_some(words);
         // Whoever may open any file writes `/proc/PID/mem`, and so does whatever another process may do.
-        let files = self.support.landlock_from(1);
+        let files = self.support.landlock_from(1) || self.root;
+        let root = |words: &'static str| self.root.then_some(words);
         Some(match promise {
-            Promise::Files => landlock(1, "Landlock rules on files"),
+            Promise::Root if !self.root && !self.root_given_up => return None,
+            Promise::Root => root("user, mount, PID, IPC, UTS and cgroup namespaces"),
+            Promise::Files => landlock(1, "Landlock rules on files")
+                .or_else(|| root("the mounts of a private root: read-only, no devices, nothing executed")),
             Promise::Truncation => landlock(3, "Landlock right to truncate").or_else(|| {
                 filter("seccomp filter: no truncate, no O_TRUNC without writing, no openat2")
                     .filter(|_| files)
             }),
             Promise::Devices => landlock(5, "Landlock right to ioctl")
                 .or_else(|| filter("seccomp filter: only the ioctls of files, pipes, sockets and terminals")),
-            Promise::Tracing => landlock(1, "Landlock domain"),
+            Promise::Tracing => landlock(1, "Landlock domain").or_else(|| root("PID namespace")),
             Promise::Signals => landlock(6, "Landlock scope").or_else(|| {
-                filter("seccomp filter: only to its own number").filter(|_| files && !self.spawn)
+                root("PID namespace").or_else(|| {
+                    filter("seccomp filter: only to its own number").filter(|_| files && !self.spawn)
+                })
             }),
-            Promise::AbstractSockets => {
-                landlock(6, "Landlock scope").or_else(|| filter("seccomp filter: no Unix sockets"))
-            }
+            Promise::AbstractSockets => landlock(6, "Landlock scope")
+                .or_else(|| self.own_network.then_some("network namespace"))
+                .or_else(|| filter("seccomp filter: no Unix sockets").filter(|_| !self.unix)),
             Promise::TcpPorts if !self.ports => return None,
             Promise::TcpPorts => landlock(4, "Landlock rules on ports"),
             Promise::Calls => filter("seccomp filter"),

@@ -19,6 +19,11 @@ fn known(abi: u32) -> u64 {
     (1 << bits) - 1
 }
 
+/// The rights that a rule may give: those that the kernel knows, and none to execute where only the program is executed.
+pub(crate) fn allowed(support: Support, only: bool) -> u64 {
+    known(support.landlock.unwrap_or(0)) & if only { !fs::EXECUTE } else { !0 }
+}
+
 /// A ruleset that allows what was opened and the granted ports, and nothing else.
 pub(crate) fn build(
     support: Support,
@@ -27,7 +32,7 @@ pub(crate) fn build(
     only: bool,
 ) -> Result<Option<OwnedFd>, Error> {
     let Some(abi) = support.landlock else { return Ok(None) };
-    let open_network = grants.contains(&Grant::Net);
+    let open_network = grants.contains(&Grant::Net) || grants.contains(&Grant::Loopback);
     let handled = Handled {
         fs: known(abi),
         net: if abi >= 4 && !open_network { net::BIND_TCP | net::CONNECT_TCP } else { 0 },

@@ -53,6 +53,8 @@ pub struct Description {
     pub slots: Vec<Slot>,
     /// The files that it may open.
     pub files: Vec<File>,
+    /// What else is in its private root: where, and what; empty for a child in its creator's root.
+    pub root: Vec<(PathBuf, String)>,
     /// The network grants.
     pub network: Vec<Grant>,
     /// It may create processes.
@@ -82,10 +84,13 @@ impl Description {
         if self.ambient {
             return vec!["everything that this user may do"];
         }
-        let mut open = vec![
-            "metadata: stat, chmod, utimes and the existence of this user's own files, by path",
-            "information: numbers and existence of other processes, the machine's name, load and clocks",
-        ];
+        let mut open = match self.root.is_empty() {
+            true => vec![
+                "metadata: stat, chmod, utimes and the existence of this user's own files, by path",
+                "information: numbers and existence of other processes, the machine's name, load and clocks",
+            ],
+            false => vec!["information: the kernel, the machine's load, memory and clocks"],
+        };
         let callers = |slot: &Slot| slot.terminal && !slot.own;
         if self.slots.iter().any(callers) {
             open.push("the terminal: what is drawn on it, and its settings (fake input is refused)");
@@ -96,13 +101,24 @@ impl Description {
         if self.session && self.slots.iter().any(|slot| callers(slot) && slot.readable) {
             open.push("the terminal: what is typed there can be read, through a descriptor open for reading");
         }
-        if self.files.iter().any(|file| {
-            file.path.starts_with("/proc") || std::path::Path::new("/proc").starts_with(&file.path)
-        }) {
+        if self.root.is_empty()
+            && self.files.iter().any(|file| {
+                file.path.starts_with("/proc") || std::path::Path::new("/proc").starts_with(&file.path)
+            })
+        {
             open.push("command lines and states of other processes, through the granted /proc");
         }
         if self.slots.iter().any(|slot| slot.reaches_sockets) {
             open.push("every Unix socket with a path, through a granted socket that is not connected");
+        }
+        let serves = |grant: &Grant| {
+            matches!(grant, Grant::InetDns | Grant::Net | Grant::TcpBind(_) | Grant::Loopback)
+        };
+        if self.network.iter().any(|grant| matches!(grant.plain(), Grant::Unix(_))) {
+            open.push("Unix sockets in granted folders, and whatever the granted ones lead to");
+            if self.network.iter().any(serves) {
+                open.push("Unix sockets that it serves itself, in granted folders that others see");
+            }
         }
         if self.network.contains(&Grant::InetDns) {
             open.push("UDP to any place: no kernel narrows it by address");

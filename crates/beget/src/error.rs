@@ -17,6 +17,8 @@ pub enum Fault {
     NotRunnable,
     /// The kernel has not, or refused, what is needed.
     Kernel,
+    /// What was promised cannot be kept here, and was not given up: this system refuses a private root.
+    Unkept,
     /// Somebody else in this process took the child's status: it called `wait` for any child, or ignores SIGCHLD.
     StatusTaken,
     /// Beget is wrong; please report it.

@@ -77,7 +77,8 @@ mod writer;
 
 pub use beget_authority::cgroup::TreeUsage;
 pub use beget_authority::limit::Resource;
-pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Support};
+pub use beget_authority::root::ROOM;
+pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Root, Support};
 pub use beget_plan::Current;
 pub use beget_plan::Registers;
 pub use beget_sys::process::Bounds;

@@ -366,6 +366,13 @@ impl Process {
         }
     }
 
+    /// The nursery that it has to itself, with [`Command::own_tree`](crate::Command::own_tree) or
+    /// [`Command::root`](crate::Command::root).
+    #[must_use]
+    pub fn nursery(&self) -> Option<&Nursery> {
+        self.tree.as_ref()
+    }
+
     /// Ends it and every process that descends from it, however they hide, and waits until that is done. For one that has a nursery
     /// to itself ([`Command::own_tree`](crate::Command::own_tree)), or a cgroup, because its whole tree is limited.
     ///
@@ -450,7 +457,7 @@ impl Drop for Process {
             let _ = self.wait_timeout(Duration::from_secs(1));
         }
         if let Parent::Nursery(nursery, news) = &self.parent {
-            nursery.forget(self.number, news);
+            nursery.forget(news);
         }
         let group = self.group.get_mut().unwrap_or_else(PoisonError::into_inner);
         if self.tree.is_none() && !matches!(self.ended.get_mut(), Ok(Some(_))) {

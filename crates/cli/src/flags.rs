@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use beget::{Grant, Limit};
+use beget::{Grant, Limit, Root};
 use beget_spec::{Descriptor, Source};
 
 use crate::options::Options;
@@ -23,17 +23,19 @@ pub(crate) enum Command {
 pub(crate) enum Group {
     Specs,
     Grants,
+    Root,
     Limits,
     How,
 }
 
 impl Group {
-    pub(crate) const ALL: [Group; 4] = [Group::Specs, Group::Grants, Group::Limits, Group::How];
+    pub(crate) const ALL: [Group; 5] = [Group::Specs, Group::Grants, Group::Root, Group::Limits, Group::How];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Group::Specs => "SPECS: what flags say, from a file; flags add to it",
             Group::Grants => "GRANTS: what the program holds; nothing else is there",
+            Group::Root => "ROOT: a tree of files of its own, where what is not granted does not exist",
             Group::Limits => "LIMITS",
             Group::How => "HOW",
         }
@@ -111,20 +113,20 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
     flag(
         "read",
-        "PATH",
+        "PATH[:DST]",
         Group::Grants,
-        "read PATH and all below it; links are followed now, and what was granted is what\n`show` prints. A file is granted itself, not its name: an atomic save\nreplaces it, so grant the folder",
-        |options, value| grant(options, Grant::Read(PathBuf::from(value))),
+        "read PATH and all below it; links are followed now, and what was granted is what\n`show` prints. A file is granted itself, not its name: an atomic save\nreplaces it, so grant the folder. With --root it can lie at another place, DST",
+        |options, value| file(options, value, Grant::Read),
     ),
     flag(
         "write",
-        "PATH",
+        "PATH[:DST]",
         Group::Grants,
         "read, write, create, remove, rename and truncate there; no devices. Root without\ncapabilities writes only what the file modes give it",
-        |options, value| grant(options, Grant::Write(PathBuf::from(value))),
+        |options, value| file(options, value, Grant::Write),
     ),
-    flag("exec", "PATH", Group::Grants, "read and execute", |options, value| {
-        grant(options, Grant::Execute(PathBuf::from(value)))
+    flag("exec", "PATH[:DST]", Group::Grants, "read and execute", |options, value| {
+        file(options, value, Grant::Execute)
     }),
     flag(
         "base",
@@ -164,12 +166,107 @@ pub(crate) const FLAGS: &[Flag] = &[
         grant(options, Grant::Net)
     }),
     flag(
+        "unix",
+        "PATH",
+        Group::Grants,
+        "connect to the Unix socket at PATH; needs --root, where no other exists",
+        |options, value| file(options, value, Grant::Unix),
+    ),
+    flag(
+        "loopback",
+        "",
+        Group::Grants,
+        "sockets of a loopback interface of its own, which reach nothing outside; needs --root",
+        |options, _| grant(options, Grant::Loopback),
+    ),
+    flag(
         "spawn",
         "",
         Group::Grants,
         "create processes; they hold no more than the program does",
         |options, _| grant(options, Grant::Spawn),
     ),
+    flag(
+        "root",
+        "",
+        Group::Root,
+        "a private root: what is not granted does not exist. /proc, /dev and /tmp are its own,\nand so are the numbers of processes and users, IPC, and the network unless granted",
+        |options, _| {
+            options.spec.root = true;
+            Ok(())
+        },
+    ),
+    flag(
+        "scratch",
+        "PATH[:DST]",
+        Group::Root,
+        "the folder PATH to write, with what is changed in memory and gone at the end: the\noriginal stays as it is",
+        |options, value| {
+            let (path, at) = placed(value);
+            inside(options, |root| {
+                let root = root.scratch(path);
+                if let Some(at) = at { root.scratch_at(at) } else { root }
+            })
+        },
+    ),
+    flag(
+        "keep",
+        "DIR",
+        Group::Root,
+        "what the --scratch before it changes is kept in DIR/changes, and found there by the\nnext that names it",
+        |options, value| {
+            if !options.spec.inside.ends_in_scratch() {
+                return Err("comes right after the --scratch whose changes it keeps".into());
+            }
+            inside(options, |root| root.keep(value))
+        },
+    ),
+    flag(
+        "tmpfs",
+        "DST[=SIZE]",
+        Group::Root,
+        "an empty folder in memory at DST, to write; 512M unless a SIZE is given",
+        |options, value| {
+            let (at, size) = match assignment(&value) {
+                Some((at, size)) => (at, beget_spec::size(text(&size)?)?),
+                None => (PathBuf::from(value), beget::ROOM),
+            };
+            inside(options, |root| root.tmpfs(at, size))
+        },
+    ),
+    flag("tmp", "SIZE", Group::Root, "room in /tmp, instead of 512M", |options, value| {
+        let size = beget_spec::size(text(&value)?)?;
+        inside(options, |root| root.tmp_size(size))
+    }),
+    flag("file", "DST=TEXT", Group::Root, "a file at DST that holds TEXT, to read", |options, value| {
+        let (at, text) = assignment(&value).ok_or("wants DST=TEXT")?;
+        inside(options, |root| root.file(at, text.into_vec()))
+    }),
+    flag(
+        "symlink",
+        "DST=TARGET",
+        Group::Root,
+        "a symbolic link at DST that says TARGET",
+        |options, value| {
+            let (at, target) = assignment(&value).ok_or("wants DST=TARGET")?;
+            inside(options, |root| root.symlink(at, PathBuf::from(target)))
+        },
+    ),
+    flag("dir", "DST", Group::Root, "an empty folder at DST, to read", |options, value| {
+        inside(options, |root| root.directory(PathBuf::from(value)))
+    }),
+    flag("hostname", "NAME", Group::Root, "the machine's name, instead of beget", |options, value| {
+        let name = text(&value)?.to_owned();
+        inside(options, |root| root.host_name(name))
+    }),
+    flag("uid", "N", Group::Root, "the user's number as seen inside, instead of yours", |options, value| {
+        let user = number(&value)?;
+        inside(options, |root| root.uid(user))
+    }),
+    flag("gid", "N", Group::Root, "the group's number as seen inside, instead of yours", |options, value| {
+        let group = number(&value)?;
+        inside(options, |root| root.gid(group))
+    }),
     flag(
         "memory",
         "SIZE",
@@ -332,6 +429,41 @@ fn set(options: &mut Options, value: OsString) -> Result<(), String> {
     let at = bytes.iter().position(|byte| *byte == b'=').ok_or("wants NAME=VALUE")?;
     let name = text(OsStr::from_bytes(&bytes[..at]))?;
     options.from.variables.set(name, OsStr::from_bytes(&bytes[at + 1..]))
+}
+
+/// A file, or one at another place: `SRC:DST`, where DST begins with a slash.
+fn file(options: &mut Options, value: OsString, make: fn(PathBuf) -> Grant) -> Result<(), String> {
+    grant(
+        options,
+        match placed(value) {
+            (path, None) => make(path),
+            (path, Some(at)) => Grant::At(Box::new(make(path)), at),
+        },
+    )
+}
+
+fn placed(value: OsString) -> (PathBuf, Option<PathBuf>) {
+    let bytes = value.as_bytes();
+    match bytes.windows(2).rposition(|two| two == b":/") {
+        Some(at) if at > 0 => {
+            let part = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+            (part(&bytes[..at]), Some(part(&bytes[at + 1..])))
+        }
+        _ => (PathBuf::from(value), None),
+    }
+}
+
+/// `DST=VALUE`.
+fn assignment(value: &OsStr) -> Option<(PathBuf, OsString)> {
+    let bytes = value.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=')?;
+    let part = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    Some((part(&bytes[..at]).into(), part(&bytes[at + 1..])))
+}
+
+fn inside(options: &mut Options, change: impl FnOnce(Root) -> Root) -> Result<(), String> {
+    options.spec.inside = change(std::mem::take(&mut options.spec.inside));
+    Ok(())
 }
 
 fn env(options: &mut Options, value: OsString) -> Result<(), String> {

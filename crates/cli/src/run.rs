@@ -41,8 +41,15 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
     let tree = Tree::adopt_orphans().map_err(|errno| own_failure(format!("orphans: {errno}")))?;
     let signals = Signals::take().map_err(|errno| own_failure(format!("signals: {errno}")))?;
     // It outlives us by as long as it takes to end what we leave, if we are killed; what it leaves if it is, comes to us.
-    let nursery = Nursery::bare().map_err(own_failure)?;
-    command.nursery(&nursery);
+    let nursery = if options.spec.root {
+        // The first process of the root is one; without a root, where it is given up, there is a guarded one.
+        command.own_tree(true);
+        None
+    } else {
+        let nursery = Nursery::bare().map_err(own_failure)?;
+        command.nursery(&nursery);
+        Some(nursery)
+    };
 
     let mut relay = Relay::make(&options.spec, &mut command).map_err(own_failure)?;
     let streams = StreamFlags::take();
@@ -52,7 +59,9 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
         Ok(process) => process,
         Err(failure) => {
             // A nursery that was killed at this moment may have left us a child that it could not tell of.
-            nursery.end();
+            if let Some(nursery) = nursery {
+                nursery.end();
+            }
             tree.end_all();
             // The child may have been put in the foreground before the operation that failed.
             if let Some(terminal) = &mut terminal {
@@ -61,6 +70,9 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
+    let nursery = nursery
+        .or_else(|| process.nursery().cloned())
+        .ok_or_else(|| own_failure("nursery: there is none"))?;
     // What it holds is closed while the program starts, not after it has ended.
     drop(command);
     let (unheard, refused) = (process.refusals.is_none(), BTreeMap::new());

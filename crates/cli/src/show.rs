@@ -138,6 +138,12 @@ fn as_table(description: &Description, options: &Options) -> String {
         table.row(file.path.display().to_string(), file.rights.to_string(), below);
     }
     table.end_section("FILES  no other is opened, made, removed or executed");
+    if !description.root.is_empty() {
+        for (at, what) in &description.root {
+            table.row(at.display().to_string(), what, "");
+        }
+        table.end_section("ROOT  nothing else exists, and / is read-only");
+    }
     for grant in &description.network {
         table.row(grant.to_string(), "", "");
     }
@@ -202,6 +208,7 @@ fn as_json(description: &Description, options: &Options) -> Value {
         "log": options.spec.log.as_ref().map(|path| path.to_string_lossy()),
         "descriptors": description.slots.iter().map(|slot| json!({"number": slot.number, "name": slot.name, "terminal": slot.terminal, "own": slot.own})).collect::<Vec<_>>(),
         "files": description.files.iter().map(|file| json!({"path": file.path.to_string_lossy(), "rights": file.rights.to_string(), "below": file.below})).collect::<Vec<_>>(),
+        "root": description.root.iter().map(|(at, what)| json!({"at": at.to_string_lossy(), "what": what})).collect::<Vec<_>>(),
         "network": description.network.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "limits": limits,
         "enforced": description.enforced.iter().map(|line| json!({"promise": line.promise.word(), "what": line.promise.what(), "by": line.by, "instead": line.instead})).collect::<Vec<_>>(),

@@ -11,6 +11,7 @@
 
 use core::fmt;
 
+use beget_sys::namespace::{attribute, kind};
 use beget_sys::process::MemoryMap;
 use beget_sys::seccomp;
 
@@ -75,6 +76,16 @@ pub struct Plan<'a> {
     answer: usize,
     ends: bool,
     engine: Engine,
+    own: Own,
+}
+
+/// What a plan has made its own so far, and may therefore change: another process's it may not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    /// Kinds of namespaces.
+    namespaces: u32,
+    /// A root that is being filled.
+    root: bool,
 }
 
 /// The little-endian word at `at`, which is the machine's own order on every machine supported.
@@ -117,7 +128,9 @@ impl<'a> Plan<'a> {
             return Err(Malformed::Header);
         }
         let (filter_words, pointer_words, answer, ends) = (0, 0, 0, false);
-        let mut plan = Plan { records, data, descriptors, filter_words, pointer_words, answer, ends, engine };
+        let own = Own::default();
+        let mut plan =
+            Plan { records, data, descriptors, filter_words, pointer_words, answer, ends, engine, own };
         for index in 0..count {
             let number = index as u32;
             let op = plan.op(index).ok_or(Malformed::Unknown(number))?;
@@ -179,6 +192,28 @@ impl<'a> Plan<'a> {
                 self.words(registers, 8).filter(|words| words.len() == size_of::<Registers>())?;
                 (stop <= 1).then_some(())
             }
+            Op::MapUsers { .. }
+            | Op::Namespaces { .. }
+            | Op::NewRoot { .. }
+            | Op::MakeDirectory { .. }
+            | Op::MakeFile { .. }
+            | Op::MakeLink { .. }
+            | Op::Bind { .. }
+            | Op::Mount { .. }
+            | Op::Seal { .. }
+            | Op::BecomeRoot { .. }
+            | Op::HostName { .. }
+            | Op::Loopback {} => self.admit_root(op),
+            Op::Open { path, slot: to, source } => {
+                slot(to)?;
+                self.source_or_none(source)?;
+                self.string(path).map(drop)
+            }
+            Op::EnterDirectory { path } => self.string(path).map(drop),
+            Op::Allow { slot: at, path, .. } => {
+                slot(at)?;
+                self.string(path).map(drop)
+            }
             Op::Execute { program, arguments, environment, listening } => {
                 slot(program)?;
                 let pointers = self.strings(arguments)?.checked_add(self.strings(environment)?)?;
@@ -188,6 +223,82 @@ impl<'a> Plan<'a> {
             }
             _ => Some(()),
         }
+    }
+
+    /// Namespaces and roots: only what the plan has made its own before is changed.
+    fn admit_root(&mut self, op: Op) -> Option<()> {
+        const KNOWN: u32 = kind::MOUNTS | kind::CGROUPS | kind::NAMES | kind::IPC | kind::NETWORK;
+        let is = |holds: bool| holds.then_some(());
+        let (filling, owns) = (self.own.root, |kind| self.own.namespaces & kind != 0);
+        let plain = |attributes: u32| is(attributes & !attribute::KNOWN == 0);
+        match op {
+            Op::MapUsers { source, users, groups } => {
+                self.bytes(users)?;
+                self.bytes(groups)?;
+                is((source as usize) < self.descriptors)
+            }
+            Op::Namespaces { kinds } => {
+                is(kinds & !KNOWN == 0)?;
+                self.own.namespaces |= kinds;
+                Some(())
+            }
+            Op::NewRoot { options } => {
+                is(owns(kind::MOUNTS) && !filling)?;
+                self.options(options)?;
+                self.own.root = true;
+                Some(())
+            }
+            Op::BecomeRoot { attributes } => {
+                is(filling)?;
+                plain(attributes)?;
+                self.own = Own { namespaces: self.own.namespaces & !kind::MOUNTS, root: false };
+                Some(())
+            }
+            Op::HostName { name } => {
+                self.bytes(name)?;
+                is(owns(kind::NAMES))
+            }
+            Op::Loopback {} => is(owns(kind::NETWORK)),
+            Op::MakeDirectory { folder, name, mode } => {
+                self.names(&[folder, name])?;
+                is(filling && mode & !0o1777 == 0)
+            }
+            Op::MakeFile { folder, name, contents, mode } => {
+                self.names(&[folder, name])?;
+                self.bytes(contents)?;
+                is(filling && mode & !0o777 == 0)
+            }
+            Op::MakeLink { folder, name, target } => {
+                self.names(&[folder, name, target])?;
+                is(filling)
+            }
+            Op::Bind { source, path, at, attributes } => {
+                self.names(&[path, at])?;
+                plain(attributes)?;
+                is(filling && (source as usize) < self.descriptors)
+            }
+            Op::Mount { filesystem, options, at, attributes } => {
+                self.names(&[filesystem, at])?;
+                self.options(options)?;
+                plain(attributes)?;
+                is(filling)
+            }
+            Op::Seal { at, attributes } => {
+                self.string(at)?;
+                plain(attributes)?;
+                is(filling)
+            }
+            _ => None,
+        }
+    }
+
+    fn names(&self, names: &[u32]) -> Option<()> {
+        names.iter().try_for_each(|name| self.string(*name).map(drop))
+    }
+
+    /// Names and values by turns.
+    fn options(&self, table: Span) -> Option<()> {
+        self.strings(table).filter(|count| count % 2 == 0).map(drop)
     }
 
     fn admit_filter(&mut self, instructions: Span) -> Option<()> {

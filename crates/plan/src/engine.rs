@@ -6,9 +6,10 @@
 use std::boxed::Box;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::vec::Vec;
 
 use beget_sys::memory::Guarded;
-use beget_sys::process::{Child, Cradle};
+use beget_sys::process::{self, Child, Cradle};
 use beget_sys::signal::{self, SignalSet};
 use beget_sys::{Errno, wait};
 
@@ -74,36 +75,56 @@ impl Workplace {
 /// The guard page that [`Guarded::map`] adds.
 const GUARD: usize = 4096;
 
+/// Where a child is born, beside being a child of the calling process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    /// The open directory of its cgroup.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Namespaces that it is born in: [`Cradle::namespaces`].
+    pub namespaces: u32,
+    /// It has no supplementary groups from the beginning on, for in a user namespace of its own it could not give them up. The calling
+    /// thread gives them up meanwhile, and no other thread is touched; takes CAP_SETGID.
+    pub without_groups: bool,
+}
+
 /// Gives birth: runs `plan`, which must have been checked for [`Engine::Vfork`], with `descriptors`, in a
-/// new child of the calling process, placed into the cgroup directory `cgroup` if one is given.
+/// new child of the calling process.
 ///
 /// Returns when the child executes its program. A child that fails before is reaped here; it leaves no process, no zombie and
 /// no descriptor.
 ///
 /// # Errors
-/// [`Failure::Birth`] when no process could be made (`EAGAIN`, `ENOMEM`, `EMFILE`, or those of the cgroup); [`Failure::Op`]
+/// [`Failure::Birth`] when no process could be made (`EAGAIN`, `ENOMEM`, `EMFILE`, or those of the cgroup and of namespaces); [`Failure::Op`]
 /// with the operation and its errno; `EINVAL` when the plan was checked for another engine, or the descriptors are fewer than it
 /// needs.
-pub fn spawn(
-    plan: &Plan<'_>,
-    descriptors: &[BorrowedFd<'_>],
-    cgroup: Option<BorrowedFd<'_>>,
-) -> Result<Child, Failure> {
+pub fn spawn(plan: &Plan<'_>, descriptors: &[BorrowedFd<'_>], place: Place<'_>) -> Result<Child, Failure> {
     if plan.engine() != Engine::Vfork || descriptors.len() < plan.descriptors() {
         return Err(Failure::Birth(Errno::EINVAL));
     }
     let mut numbers: Box<[i32]> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
-    let mut place = Workplace::take(plan.scratch() * 8).map_err(Failure::Birth)?;
-    let (stack, scratch) = place.memory.bytes().split_at_mut(STACK);
+    let mut workplace = Workplace::take(plan.scratch() * 8).map_err(Failure::Birth)?;
+    let (stack, scratch) = workplace.memory.bytes().split_at_mut(STACK);
     // SAFETY: any bytes are words; the mapping is aligned to pages and the stack's size is a multiple of eight.
     let (_, scratch, _) = unsafe { scratch.align_to_mut::<u64>() };
-    let cradle = Cradle { cgroup: cgroup.map(|fd| fd.as_raw_fd()), parent: false };
+    let cgroup = place.cgroup.map(|fd| fd.as_raw_fd());
+    let cradle = Cradle { cgroup, parent: false, namespaces: place.namespaces };
+    let groups = if place.without_groups { process::groups().map_err(Failure::Birth)? } else { Vec::new() };
     let mask = signal::set_mask(SignalSet::ALL).map_err(Failure::Birth)?;
+    if !groups.is_empty()
+        && let Err(errno) = process::set_groups(&[])
+    {
+        let _ = signal::set_mask(mask);
+        return Err(Failure::Birth(errno));
+    }
     // SAFETY: every signal is blocked; the numbers are those of descriptors borrowed until this returns.
     let born = unsafe { birth::give(plan, &mut numbers, Room { stack, scratch }, cradle) };
+    if !groups.is_empty() {
+        // What was given up a moment ago by whoever has the right to set them.
+        let _ = process::set_groups(&groups);
+    }
     // The mask that the kernel gave out a moment ago is one it takes back.
     let _ = signal::set_mask(mask);
-    place.give_back();
+    workplace.give_back();
     match born {
         Birth::Child(born) => {
             // SAFETY: the kernel gave us this descriptor a moment ago, and nobody else knows it.

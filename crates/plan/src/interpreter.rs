@@ -11,6 +11,7 @@ use beget_sys::{Errno, Result, descriptor, landlock, message, process, seccomp, 
 use crate::encoding::{LISTEN_WORDS, Plan};
 use crate::memory::{self, Home};
 use crate::op::{Op, Registers, Span, mapping};
+use crate::root;
 
 /// Which operation failed, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +155,21 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, bench: &mut Bench<'_>, answered: &mut
             unsafe { process::set_name(plan.string(name).ok_or(Errno::EINVAL)?.as_ptr()) }
         }
         Op::StopAtExec {} => descriptor::stop_at_exec(),
+        Op::Open { slot, .. } => root::perform(plan, op, descriptors, home.slot(slot)?),
+        Op::MapUsers { .. }
+        | Op::Namespaces { .. }
+        | Op::NewRoot { .. }
+        | Op::MakeDirectory { .. }
+        | Op::MakeFile { .. }
+        | Op::MakeLink { .. }
+        | Op::Bind { .. }
+        | Op::Mount { .. }
+        | Op::Seal { .. }
+        | Op::BecomeRoot { .. }
+        | Op::HostName { .. }
+        | Op::Loopback {}
+        | Op::EnterDirectory { .. }
+        | Op::Allow { .. } => root::perform(plan, op, descriptors, -1),
         Op::Enter { .. } => Err(Errno::EINVAL),
         Op::Execute { program, arguments, environment, listening } => {
             let (filter, rest) = scratch.split_at_mut_checked(plan.filter_words()).ok_or(Errno::EINVAL)?;

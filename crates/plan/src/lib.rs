@@ -35,6 +35,7 @@ pub mod link;
 pub mod memory;
 pub mod message;
 pub mod op;
+mod root;
 pub mod stub;
 
 #[cfg(not(beget_freestanding))]

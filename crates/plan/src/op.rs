@@ -324,6 +324,73 @@ operations! {
     38 Enter { /// [`Registers`], eight numbers of eight bytes.
         registers: Span, /// 1 to stop first, with the channel closed, until somebody continues it.
         stop: u32 } fresh;
+    /// Writes which numbers of users and groups outside mean which inside a new user namespace, and gives up `setgroups` there, without
+    /// which the kernel lets nobody write that of its own.
+    40 MapUsers { /// Index of `/proc` into the descriptors that came with the plan.
+        source: u32, /// Lines of `/proc/PID/uid_map`.
+        users: Span, /// Lines of `/proc/PID/gid_map`.
+        groups: Span } any;
+    /// Gives it new namespaces.
+    41 Namespaces { /// Bits of [`beget_sys::namespace::kind`].
+        kinds: u32 } any;
+    /// Begins a root of its own: an empty filesystem in memory over the old root, which stays what names from the root mean until
+    /// [`Op::BecomeRoot`]; the names of the operations between are looked up inside it, relative, and no link leads out.
+    42 NewRoot { /// Options of `tmpfs`, names and values by turns: offsets of strings.
+        options: Span } any;
+    /// Makes a directory in the new root, unless it is there.
+    43 MakeDirectory { /// Where its folder's name begins in the data.
+        folder: u32, /// Its own name.
+        name: u32, /// Its mode.
+        mode: u32 } any;
+    /// Makes a file in the new root; where it is to hold nothing, one that is there will do.
+    44 MakeFile { /// Where its folder's name begins in the data.
+        folder: u32, /// Its own name.
+        name: u32, /// What it holds.
+        contents: Span, /// Its mode.
+        mode: u32 } any;
+    /// Makes a symbolic link in the new root.
+    45 MakeLink { /// Where its folder's name begins in the data.
+        folder: u32, /// Its own name.
+        name: u32, /// What it says.
+        target: u32 } any;
+    /// Shows a part of the old root in the new one, with all that is mounted below.
+    46 Bind { /// Index into the descriptors that came with the plan: the file that must be there.
+        source: u32, /// Its name from the old root, without links.
+        path: u32, /// Where in the new root.
+        at: u32, /// Bits of [`beget_sys::namespace::attribute`].
+        attributes: u32 } any;
+    /// Mounts a new filesystem in the new root.
+    47 Mount { /// Where its kind's name begins in the data.
+        filesystem: u32, /// Options, names and values by turns: offsets of strings.
+        options: Span, /// Where in the new root.
+        at: u32, /// Bits of [`beget_sys::namespace::attribute`].
+        attributes: u32 } any;
+    /// Gives a mount in the new root attributes that it did not have while things were put into it.
+    48 Seal { /// Where in the new root.
+        at: u32, /// Bits of [`beget_sys::namespace::attribute`].
+        attributes: u32 } any;
+    /// Makes the new root the root, and takes the old one away.
+    49 BecomeRoot { /// Bits of [`beget_sys::namespace::attribute`].
+        attributes: u32 } any;
+    /// Names the machine, in a namespace of names of its own.
+    50 HostName { /// The name.
+        name: Span } any;
+    /// Brings up the loopback interface, in a network namespace of its own.
+    51 Loopback {} any;
+    /// Opens a file by its name in the root that its nursery was given, to be executed or to be the working directory; it must be the one
+    /// that came with the plan.
+    52 Open { /// Where its name begins in the data.
+        path: u32, /// The slot that it is put in, closed by an exec.
+        slot: i32, /// Index into the descriptors that came with the plan, or [`mapping::NO_FILE`].
+        source: u32 } any;
+    /// Makes a directory in the root that its nursery was given the working directory.
+    53 EnterDirectory { /// Where its name begins in the data.
+        path: u32 } any;
+    /// Allows something below a place in the root that its nursery was given, in a Landlock ruleset that is not in force yet.
+    54 Allow { /// The ruleset.
+        slot: i32, /// Where the place's name begins in the data.
+        path: u32, /// Bits of [`beget_sys::landlock::fs`].
+        rights: u64 } any;
     /// Executes the program in a slot. Ends a plan.
     27 Execute { /// The program.
         program: i32, /// Its arguments: offsets, of four bytes each, of strings.

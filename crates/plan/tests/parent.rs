@@ -53,7 +53,7 @@ fn try_ops(ops: &[Op], draft: &mut Draft) -> (u32, i32) {
     let file = std::fs::File::open("/").expect("the root can be opened");
     let bytes = draft.encode(1);
     let plan = Plan::check(&bytes, Engine::Vfork).expect("legal for this engine");
-    match engine::spawn(&plan, &[file.as_fd()], None) {
+    match engine::spawn(&plan, &[file.as_fd()], engine::Place::default()) {
         Err(Failure::Op(fault)) => (fault.op, fault.errno.0),
         other => panic!("{other:?}"),
     }
@@ -142,6 +142,7 @@ fn a_plan_for_another_engine_is_not_born() {
     let bytes = draft.encode(1);
     assert!(Plan::check(&bytes, Engine::Vfork).is_err());
     let plan = Plan::check(&bytes, Engine::Fresh).expect("legal for a process with memory of its own");
-    let refused = engine::spawn(&plan, &[file.as_fd()], None).expect_err("it would change its creator");
+    let refused = engine::spawn(&plan, &[file.as_fd()], engine::Place::default())
+        .expect_err("it would change its creator");
     assert_eq!(refused, Failure::Birth(beget_sys::Errno::EINVAL));
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use beget::{Command, DEFAULT_PATH, Grant, Limit, Loader, Promise};
+use beget::{Command, DEFAULT_PATH, Grant, Limit, Loader, Promise, Root};
 
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result};
@@ -23,6 +23,10 @@ pub struct Spec {
     pub grants: Vec<Grant>,
     /// Its variables, in the order given; the last of a name counts. `None` passes the value that the caller has.
     pub environment: Vec<(OsString, Option<OsString>)>,
+    /// It has a private root: what is not granted does not exist.
+    pub root: bool,
+    /// What that holds beside the granted files.
+    pub inside: Root,
     /// Its descriptors beside the standard streams.
     pub descriptors: Vec<Descriptor>,
     /// Its limits; the last of a kind counts.
@@ -66,6 +70,12 @@ impl Spec {
             .only(self.only)
             .loader(self.loader)
             .suspended(self.suspend);
+        if self.root {
+            command.root(self.inside.clone());
+        } else if self.inside != Root::new() {
+            let words = "what is put into a private root, its name, and numbers inside it are of no use without one: add --root";
+            return Err(Error::new("root", words));
+        }
         for (name, value) in &self.environment {
             match value {
                 Some(value) => command.env(name, value),

@@ -71,7 +71,6 @@ pub struct Handled {
     pub scope: u64,
 }
 
-#[cfg(not(beget_freestanding))]
 const RULE_PATH_BENEATH: usize = 1;
 #[cfg(not(beget_freestanding))]
 const RULE_NET_PORT: usize = 2;
@@ -108,15 +107,20 @@ pub fn create(handled: &Handled) -> Result<OwnedFd> {
 /// `EINVAL` when a right does not fit the kind of file or is not handled; `EBADFD` when `at` is on no real filesystem.
 #[cfg(not(beget_freestanding))]
 pub fn allow_path(ruleset: BorrowedFd<'_>, at: BorrowedFd<'_>, rights: u64) -> Result<()> {
+    allow(ruleset.as_raw_fd(), at.as_raw_fd(), rights)
+}
+
+/// The same by numbers.
+pub(crate) fn allow(ruleset: i32, at: i32, rights: u64) -> Result<()> {
     #[repr(C, packed)]
     struct PathBeneath {
         rights: u64,
         at: i32,
     }
-    let rule = PathBeneath { rights, at: at.as_raw_fd() };
-    let (rule, ruleset) = (&raw const rule as usize, ruleset.as_raw_fd() as usize);
+    let rule = PathBeneath { rights, at };
+    let rule = &raw const rule as usize;
     // SAFETY: the kernel reads a rule that lives on this stack.
-    unsafe { arch::call4(nr::LANDLOCK_ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0) }.map(drop)
+    unsafe { arch::call4(nr::LANDLOCK_ADD_RULE, ruleset as usize, RULE_PATH_BENEATH, rule, 0) }.map(drop)
 }
 
 /// Allows `rights` on the TCP port `port`.

@@ -31,6 +31,7 @@ pub mod keyring;
 pub mod landlock;
 pub mod memory;
 pub mod message;
+pub mod namespace;
 pub mod nr;
 pub mod process;
 pub mod seccomp;

@@ -161,6 +161,24 @@ pub fn set_groups(groups: &[[u8; 4]]) -> Result<()> {
     unsafe { arch::call2(nr::SETGROUPS, groups.len(), groups.as_ptr() as usize) }.map(drop)
 }
 
+/// The supplementary groups of the calling *thread* (`man 2 getgroups`).
+///
+/// # Errors
+/// `EINVAL` when they are more than the kernel's own limit of 65,536.
+#[cfg(not(beget_freestanding))]
+pub fn groups() -> Result<std::vec::Vec<[u8; 4]>> {
+    const MOST: usize = 65_536;
+    // SAFETY: no memory is passed.
+    let count = unsafe { arch::call2(nr::GETGROUPS, 0, 0) }?;
+    let mut groups = std::vec![[0; 4]; count.min(MOST)];
+    if !groups.is_empty() {
+        // SAFETY: the kernel writes at most so many numbers of four bytes.
+        let count = unsafe { arch::call2(nr::GETGROUPS, groups.len(), groups.as_mut_ptr() as usize) }?;
+        groups.truncate(count);
+    }
+    Ok(groups)
+}
+
 /// Limits the calling thread to the processors whose bits are set (`man 2 sched_setaffinity`).
 ///
 /// # Errors
@@ -393,6 +411,9 @@ pub struct Cradle {
     pub cgroup: Option<i32>,
     /// It becomes a child of the caller's parent (`CLONE_PARENT`).
     pub parent: bool,
+    /// Namespaces that it is born in, bits of [`namespace::kind`](crate::namespace::kind): those of users and process numbers, of which
+    /// no process changes its own.
+    pub namespaces: u32,
 }
 
 /// Makes a child that shares the caller's memory and holds the calling thread until it executes a program or ends.
@@ -429,13 +450,13 @@ pub unsafe fn clone_sharing_memory(
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup as u64;
     }
-    let parent = if cradle.parent { CLONE_PARENT } else { 0 };
-    arguments.flags |= parent;
+    let more = u64::from(cradle.namespaces) | if cradle.parent { CLONE_PARENT } else { 0 };
+    arguments.flags |= more;
     let clone3 = [&raw const arguments as usize, size_of::<CloneArguments>(), 0, 0, 0];
     // SAFETY: the arguments describe a child on its own stack; the rest is the caller's promise.
     let mut number = unsafe { arch::clone_onto(nr::CLONE3, clone3, entry, context) };
     if number == Err(Errno::ENOSYS) && cradle.cgroup.is_none() {
-        let flags = (CLONE_VM | CLONE_VFORK | CLONE_PIDFD | parent) as usize;
+        let flags = (CLONE_VM | CLONE_VFORK | CLONE_PIDFD | more) as usize;
         // SAFETY: as above; in this call the third argument is where the pidfd goes.
         number = unsafe {
             arch::clone_onto(nr::CLONE, [flags, top, &raw mut pidfd as usize, 0, 0], entry, context)

@@ -164,27 +164,47 @@ pub fn send_signal_to_group(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     .map(drop)
 }
 
+/// `struct pidfd_info`, as of Linux 6.13.
+#[cfg(not(beget_freestanding))]
+#[repr(C)]
+#[derive(Default)]
+struct Known {
+    mask: u64,
+    cgroup: u64,
+    numbers: [u32; 3],
+    credentials: [u32; 8],
+    exit_code: i32,
+}
+
+#[cfg(not(beget_freestanding))]
+fn known(pidfd: BorrowedFd<'_>, mask: u64) -> Result<Known> {
+    const GET_INFO: usize = 0xc040_ff0b;
+    let mut known = Known { mask, ..Known::default() };
+    // SAFETY: the request's number says 64 bytes, which is this structure's size, and the kernel writes no more.
+    unsafe { arch::call3(nr::IOCTL, pidfd.as_raw_fd() as usize, GET_INFO, &raw mut known as usize) }?;
+    Ok(known)
+}
+
 /// The wait status of an ended process whose status somebody else took (`PIDFD_GET_INFO`, Linux 6.15).
 ///
 /// # Errors
 /// `ENOTTY` or `EINVAL` before Linux 6.13; `ENODATA` when the kernel does not keep it, or the process has not been reaped.
 #[cfg(not(beget_freestanding))]
 pub fn taken_status(pidfd: BorrowedFd<'_>) -> Result<i32> {
-    const INFO_EXIT: u64 = 1 << 3;
-    const GET_INFO: usize = 0xc040_ff0b;
-    #[repr(C)]
-    #[derive(Default)]
-    struct Info {
-        mask: u64,
-        cgroup: u64,
-        numbers: [u32; 3],
-        credentials: [u32; 8],
-        exit_code: i32,
-    }
-    let mut info = Info { mask: INFO_EXIT, ..Info::default() };
-    // SAFETY: the request's number says 64 bytes, which is this structure's size, and the kernel writes no more.
-    unsafe { arch::call3(nr::IOCTL, pidfd.as_raw_fd() as usize, GET_INFO, &raw mut info as usize) }?;
-    if info.mask & INFO_EXIT != 0 { Ok(info.exit_code) } else { Err(Errno::ENODATA) }
+    const EXIT: u64 = 1 << 3;
+    let known = known(pidfd, EXIT)?;
+    if known.mask & EXIT != 0 { Ok(known.exit_code) } else { Err(Errno::ENODATA) }
+}
+
+/// The number that a process has in the caller's namespace (`PIDFD_GET_INFO`, Linux 6.13).
+///
+/// # Errors
+/// `ENOTTY` or `EINVAL` before Linux 6.13; `ESRCH` when it is gone.
+#[cfg(not(beget_freestanding))]
+pub fn number(pidfd: BorrowedFd<'_>) -> Result<u32> {
+    const PROCESS: u64 = 1;
+    let [number, ..] = known(pidfd, PROCESS)?.numbers;
+    if number == 0 { Err(Errno::ESRCH) } else { Ok(number) }
 }
 
 const _: () = assert!(size_of::<Information>() == 128 && size_of::<Usage>() == 144);

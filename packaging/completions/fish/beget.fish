@@ -3,7 +3,7 @@
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
     set -l words (commandline -opc)
-    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if
+    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if
     if test (count $words) -lt 2
         echo command
         return
@@ -85,7 +85,20 @@ complete -c beget -n __beget_wants_flag -l tcp-connect -x -d 'connect to this TC
 complete -c beget -n __beget_wants_flag -l tcp-bind -x -d 'bind this TCP port and listen'
 complete -c beget -n __beget_wants_flag -l inet-dns -d 'ask name servers'
 complete -c beget -n __beget_wants_flag -l net -d 'the whole network, but no Unix sockets'
+complete -c beget -n __beget_wants_flag -l unix -r -F -d 'connect to the Unix socket at PATH'
+complete -c beget -n __beget_wants_flag -l loopback -d 'sockets of a loopback interface of its own, which reach nothing outside'
 complete -c beget -n __beget_wants_flag -l spawn -d 'create processes'
+complete -c beget -n __beget_wants_flag -l root -d 'a private root'
+complete -c beget -n __beget_wants_flag -l scratch -r -F -d 'the folder PATH to write, with what is changed in memory and gone at the end'
+complete -c beget -n __beget_wants_flag -l keep -x -a '(__fish_complete_directories)' -d 'what the --scratch before it changes is kept in DIR/changes, and found there by the next that names it'
+complete -c beget -n __beget_wants_flag -l tmpfs -x -a '(__fish_complete_directories)' -d 'an empty folder in memory at DST, to write'
+complete -c beget -n __beget_wants_flag -l tmp -x -d 'room in /tmp, instead of 512M'
+complete -c beget -n __beget_wants_flag -l file -x -d 'a file at DST that holds TEXT, to read'
+complete -c beget -n __beget_wants_flag -l symlink -r -F -d 'a symbolic link at DST that says TARGET'
+complete -c beget -n __beget_wants_flag -l dir -x -a '(__fish_complete_directories)' -d 'an empty folder at DST, to read'
+complete -c beget -n __beget_wants_flag -l hostname -x -d 'the machine\'s name, instead of beget'
+complete -c beget -n __beget_wants_flag -l uid -x -d 'the user\'s number as seen inside, instead of yours'
+complete -c beget -n __beget_wants_flag -l gid -x -d 'the group\'s number as seen inside, instead of yours'
 complete -c beget -n __beget_wants_flag -l memory -x -d 'memory of all its processes together'
 complete -c beget -n __beget_wants_flag -l cpus -x -d 'processors it runs on'
 complete -c beget -n __beget_wants_flag -l processes -x -d 'processes and threads at once, its own among them'
@@ -99,6 +112,6 @@ complete -c beget -n __beget_wants_flag -l loader -x -a 'kernel direct' -d 'who 
 complete -c beget -n __beget_wants_flag -l suspend -d 'stop before the program\'s first instruction, tell its process number and wait, for a debugger to attach (gdb -p) or somebody to continue it (kill -CONT)'
 complete -c beget -n __beget_wants_flag -l pty -d 'a terminal of its own for its three streams, in a session of its own'
 complete -c beget -n __beget_wants_flag -l log -r -F -d 'record the output in FILE, with times, as an asciicast (version 2, for `asciinema play`)'
-complete -c beget -n __beget_wants_flag -l degrade -x -a 'files truncation devices tracing signals abstract-sockets tcp-ports calls keys memory processes cpus' -d 'go on where this kernel cannot keep the promise'
+complete -c beget -n __beget_wants_flag -l degrade -x -a 'root files truncation devices tracing signals abstract-sockets tcp-ports calls keys memory processes cpus' -d 'go on where this kernel cannot keep the promise'
 complete -c beget -n __beget_wants_flag -l as-if -x -a 'cgroup=none landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none, or the system for one without cgroups'
 complete -c beget -n __beget_wants_flag -l json -d 'print JSON'

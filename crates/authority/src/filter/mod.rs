@@ -23,6 +23,10 @@ pub struct Policy {
     pub udp: bool,
     /// Every socket of the internet families, and routing netlink.
     pub net: bool,
+    /// Unix sockets: what has no path in its own root is not reached.
+    pub unix: bool,
+    /// The numbers of processes are of its own namespace: none is another's.
+    pub own_numbers: bool,
     /// The processor affinity stays as it is.
     pub keep_processors: bool,
     /// The Landlock ABI in force, 0 for none: what it does not cover is refused here.

@@ -387,6 +387,13 @@ fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
 
 /// Calls that take a process number: only 0 and the own one, for the kernel asks no more than the same user.
 fn scheduling(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+    if policy.own_numbers {
+        // No number that it can name is a process outside: OpenMP's threads may be pinned, and children slowed down.
+        if policy.keep_processors {
+            rules.push((nr::SCHED_SETAFFINITY, Rule::Verdict(refuse(Errno::EPERM))));
+        }
+        return;
+    }
     const PRIO_PROCESS: u32 = 0;
     const IOPRIO_WHO_PROCESS: u32 = 1;
     let eperm = refuse(Errno::EPERM);
@@ -414,9 +421,20 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     ];
     rules.push((nr::SOCKETPAIR, Rule::Clauses(pair)));
     let internet = [AF_INET, AF_INET6];
+    let and_unix = |families: &[u32]| {
+        let unix = if policy.unix { vec![AF_UNIX] } else { Vec::new() };
+        none_of(0, &[unix, families.to_vec()].concat())
+    };
+    if policy.unix && !policy.net && !policy.udp && !policy.bind {
+        // To connect is granted, not to serve: a socket made in a folder that others see would be their way in.
+        rules.push((nr::BIND, Rule::Verdict(refuse(Errno::EACCES))));
+        if !policy.tcp {
+            rules.push((nr::LISTEN, Rule::Verdict(refuse(Errno::EACCES))));
+        }
+    }
     if policy.net {
         let clauses = vec![
-            (vec![none_of(0, &[AF_INET, AF_INET6, AF_NETLINK])], no_family),
+            (vec![and_unix(&[AF_INET, AF_INET6, AF_NETLINK])], no_family),
             (vec![one_of(0, &[AF_NETLINK]), none_of(2, &[0])], refuse(Errno::EPROTONOSUPPORT)),
         ];
         rules.push((nr::SOCKET, Rule::Clauses(clauses)));
@@ -427,8 +445,10 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     }
     if !policy.tcp && !policy.udp {
         // Told only where a flag would allow it: most others are the C library asking for its name cache, over a Unix socket.
-        let clauses = vec![(vec![one_of(0, &internet)], refused), (Vec::new(), no_family)];
-        let rule = if policy.listener { Rule::Clauses(clauses) } else { Rule::Verdict(no_family) };
+        let others = if policy.unix { vec![and_unix(&[])] } else { Vec::new() };
+        let clauses = vec![(vec![one_of(0, &internet)], refused), (others, no_family)];
+        let asks = policy.listener || policy.unix;
+        let rule = if asks { Rule::Clauses(clauses) } else { Rule::Verdict(no_family) };
         rules.push((nr::SOCKET, rule));
         return;
     }
@@ -441,10 +461,13 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         types.push(SOCK_DGRAM);
         protocols.push(IPPROTO_UDP);
     }
+    let of_internet = |condition: Condition| {
+        if policy.unix { vec![one_of(0, &internet), condition] } else { vec![condition] }
+    };
     let clauses = vec![
-        (vec![none_of(0, &internet)], no_family),
-        (vec![masked(TYPE, none_of(1, &types))], refuse(Errno::EACCES)),
-        (vec![none_of(2, &protocols)], refuse(Errno::EPROTONOSUPPORT)),
+        (vec![and_unix(&internet)], no_family),
+        (of_internet(masked(TYPE, none_of(1, &types))), refuse(Errno::EACCES)),
+        (of_internet(none_of(2, &protocols)), refuse(Errno::EPROTONOSUPPORT)),
     ];
     rules.push((nr::SOCKET, Rule::Clauses(clauses)));
     if !policy.bind {

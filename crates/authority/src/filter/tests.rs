@@ -73,6 +73,8 @@ fn policies() -> impl Strategy<Value = Policy> {
         any::<bool>(),
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
     );
     (
         flags,
@@ -82,7 +84,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     )
         .prop_map(
             |(
-                (spawn, tcp, bind, udp, net, own_group, listener),
+                (spawn, tcp, bind, udp, net, unix, own_numbers, own_group, listener),
                 (keep_processors, keep_modes, creates, given_sockets, own_session),
                 only,
                 landlock,
@@ -93,6 +95,8 @@ fn policies() -> impl Strategy<Value = Policy> {
                 bind,
                 udp,
                 net,
+                unix,
+                own_numbers,
                 keep_processors,
                 landlock,
                 own_group,
@@ -150,6 +154,8 @@ fn no_call_has_two_rules() {
         bind: false,
         udp: false,
         net: false,
+        unix: false,
+        own_numbers: false,
         keep_processors: true,
         landlock: 0,
         own_group: false,

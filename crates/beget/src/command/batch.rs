@@ -59,11 +59,10 @@ impl<'c> Batch<'c> {
     ///
     /// # Errors
     /// Those of [`Command::spawn`] that show before a birth. A command that needs an embryo of its own, for another user or a loader of
-    /// its own, cannot be in a batch; nor can one that is to be suspended or have a tree of its own.
+    /// its own, cannot be in a batch; nor can one that is to be suspended or have a tree or a root of its own.
     pub fn add(&mut self, command: &'c mut Command, count: usize) -> Result<()> {
-        if command.needs_embryo() || command.suspended || command.own_tree {
-            let words =
-                "a command with another user, a loader, a stop or a tree of its own cannot be in a batch";
+        if command.needs_embryo() || command.suspended || command.own_tree || command.root.is_some() {
+            let words = "a command with another user, a loader, a stop, a tree or a root of its own cannot be in a batch";
             return Err(Error::new(format!("program {}", command.program.display()), words, Fault::Caller));
         }
         prepare::check_streams(command)?;

@@ -1,11 +1,15 @@
 //! What the child of a command would hold.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 use beget_authority::Grant;
 use beget_authority::limit::RESOURCES;
+use beget_authority::root::{Item, Layout};
 use beget_plan::Plan;
+use beget_sys::namespace::attribute;
 use rustix::net::{AddressFamily, SocketType};
 
 use super::prepare::Prepared;
@@ -58,17 +62,29 @@ pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
         privileged: program.privileged,
         arguments: command.arguments.clone(),
         environment: prepared.environment.clone(),
-        directory: beget_authority::real_path(&prepared.directory)
+        directory: prepared
+            .directory
+            .as_ref()
+            .and_then(beget_authority::real_path)
             .map_or_else(|| prepared.directory_name.clone(), |path| path.display().to_string()),
         slots: kept
             .map(|slot| show_slot(slot, super::prepare::given(command, prepared, slot.source)))
             .collect(),
         files,
+        root: authority.layout.as_ref().map(layout_lines).unwrap_or_default(),
         network: command
             .grants
             .iter()
             .filter(|grant| {
-                matches!(grant, Grant::TcpConnect(_) | Grant::TcpBind(_) | Grant::InetDns | Grant::Net)
+                matches!(
+                    grant.plain(),
+                    Grant::TcpConnect(_)
+                        | Grant::TcpBind(_)
+                        | Grant::InetDns
+                        | Grant::Net
+                        | Grant::Loopback
+                        | Grant::Unix(_)
+                )
             })
             .cloned()
             .collect(),
@@ -86,6 +102,51 @@ pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
         operations: operations(command, prepared),
         support: command.support,
     }
+}
+
+/// What lies in a private root, in words; folders on the way to something are left out.
+fn layout_lines(layout: &Layout) -> Vec<(PathBuf, String)> {
+    let access = |attributes: u32| match attributes & attribute::READ_ONLY {
+        0 => "to write",
+        _ => "to read",
+    };
+    let sealed = |at: &Path| {
+        layout.items.iter().any(|item| matches!(item, Item::Seal { at: place, .. } if place == at))
+    };
+    let line = |item: &Item| {
+        let what = match item {
+            Item::Directory { .. } | Item::Seal { .. } => return None,
+            Item::File { contents, .. } if contents.is_empty() => return None,
+            Item::File { contents, .. } => format!("a file of {} bytes", contents.len()),
+            Item::Link { target, .. } => format!("a link to {}", target.display()),
+            Item::Bind { source, at, attributes } if source.path == *at => access(*attributes).to_owned(),
+            Item::Bind { source, attributes, .. } => {
+                format!("{}, {}", source.path.display(), access(*attributes))
+            }
+            Item::Mount { filesystem: "tmpfs", options, attributes, .. } => {
+                let size =
+                    options.iter().find(|(name, _)| *name == "size").map_or("", |(_, size)| size.as_str());
+                let read_only = if sealed(item.at()) { attribute::READ_ONLY } else { 0 };
+                format!("memory, at most {size} bytes, {}", access(attributes | read_only))
+            }
+            Item::Mount { filesystem: "overlay", .. } => "a scratch copy, to write".to_owned(),
+            Item::Mount { filesystem, attributes, .. } => {
+                format!("a {filesystem} of its own, {}", access(*attributes))
+            }
+        };
+        Some((item.at().to_owned(), what))
+    };
+    // Of several at one place the last is what is seen; what is below a scratch copy is what that is made of.
+    let lines: BTreeMap<PathBuf, String> = layout.items.iter().filter_map(line).collect();
+    let scratches: Vec<&Path> = layout
+        .items
+        .iter()
+        .filter(|item| matches!(item, Item::Mount { filesystem: "overlay", .. }))
+        .map(Item::at)
+        .collect();
+    let hidden =
+        |at: &Path| ["lower", "kept"].iter().any(|name| scratches.iter().any(|top| at == top.join(name)));
+    lines.into_iter().filter(|(at, _)| !hidden(at)).collect()
 }
 
 /// The names of the plan's operations. Where a program will be loaded does not change them.

@@ -4,6 +4,7 @@ mod batch;
 mod describe;
 mod direct;
 mod prepare;
+mod root;
 mod slots;
 mod spawn;
 mod write;
@@ -15,12 +16,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use beget_authority::{Grant, Limit, Opened, Promise, Support};
+use beget_authority::{Grant, Limit, Opened, Promise, Root, Support};
 use beget_sys::signal::SignalSet;
 
 use crate::description::Description;
 use crate::end::Ended;
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 use crate::nursery::Nursery;
 use crate::process::{Output, Process};
 use crate::pty::Pty;
@@ -105,6 +106,9 @@ pub struct Command {
     tell_refusals: bool,
     nursery: Option<Nursery>,
     own_tree: bool,
+    root: Option<Root>,
+    /// This system refuses it, and the command goes on without.
+    root_given_up: bool,
     own_child: bool,
     credentials: Credentials,
     loader: Loader,
@@ -193,6 +197,8 @@ impl Command {
             tell_refusals: false,
             nursery: None,
             own_tree: false,
+            root: None,
+            root_given_up: false,
             own_child: false,
             credentials: Credentials::default(),
             loader: Loader::Kernel,
@@ -291,6 +297,9 @@ setters! {
     /// It is born in a nursery of its own, which ends, with everything that descends from it, when its [`Process`] is dropped or
     /// this process ends, however it does, and at [`Process::kill_tree`].
     own_tree(this, own: bool) { this.own_tree = own; }
+    /// It is born in a private root of its own: what is not granted does not exist there. Its first process is a nursery, so it has a
+    /// tree of its own too. The working directory is looked up inside; a directory given open would lead out, and is an error.
+    root(this, root: Root) { (this.root, this.root_given_up) = (Some(root), false); }
     /// It becomes a child of this process although a nursery makes it (`CLONE_PARENT`). For a nursery without a guard
     /// ([`Nursery::bare`]); the nursery does not end it then, nor what descends from it.
     own_child(this, own: bool) { this.own_child = own; }
@@ -334,6 +343,9 @@ impl Command {
         prepare::check_streams(self)?;
         let (prepared, opened) = self.prepare()?;
         let process = spawn::spawn(self, &prepared);
+        if process.as_ref().is_err_and(|error| self.gives_up_root(error)) {
+            return self.spawn();
+        }
         // Closed only now, when the child runs already; in it they are closed at its birth.
         drop(opened);
         process
@@ -379,6 +391,12 @@ impl Command {
     /// # Errors
     /// Those of a spawn, as far as they show before the birth.
     pub fn describe(&mut self) -> Result<Description> {
+        if self.private_root().is_some()
+            && let Err(error) = Nursery::could_be_in_root()
+            && !self.gives_up_root(&error)
+        {
+            return Err(error);
+        }
         Ok(describe::describe(self, &prepare::prepare(self)?))
     }
 
@@ -407,6 +425,23 @@ impl Command {
         Ok(Arc::new(prepared))
     }
 
+    /// Whether `error` says that there can be no private root here, and the command is to go on without one.
+    fn gives_up_root(&mut self, error: &Error) -> bool {
+        let gives_up = error.fault() == Fault::Unkept
+            && self.private_root().is_some()
+            && self.degraded.contains(&Promise::Root);
+        if gives_up {
+            (self.prepared, self.prepared_to_collect) = (None, None);
+            self.root_given_up = true;
+        }
+        gives_up
+    }
+
+    /// The private root that it is to have.
+    fn private_root(&self) -> Option<&Root> {
+        self.root.as_ref().filter(|_| !self.root_given_up)
+    }
+
     /// Whether it takes a process with memory of its own to run its plan.
     fn needs_embryo(&self) -> bool {
         self.credentials.user.is_some() || self.credentials.group.is_some() || self.loader == Loader::Direct
@@ -414,7 +449,8 @@ impl Command {
 
     /// Whether its parent is a nursery.
     fn uses_nursery(&self) -> bool {
-        !self.own_child && (self.in_batch || self.nursery.is_some() || self.own_tree || self.needs_embryo())
+        let asked = self.in_batch || self.nursery.is_some() || self.own_tree || self.private_root().is_some();
+        !self.own_child && (asked || self.needs_embryo())
     }
 
     /// Whether its terminal is one of its own, which it may open by name.

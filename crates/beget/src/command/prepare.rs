@@ -17,8 +17,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use super::direct::Direct;
 use super::slots::{Slots, Source};
-use super::write;
 use super::{Command, Directory, Group, Loader};
+use super::{root, write};
 use crate::confine::{self, Places};
 use crate::error::{Error, Fault, Result};
 use crate::program::{DEPTH, Program, Search};
@@ -35,7 +35,8 @@ pub(crate) struct Prepared {
     pub(super) slots: Slots,
     pub(super) program: Program,
     pub(super) authority: Authority,
-    pub(super) directory: OwnedFd,
+    /// None where it is looked up in a private root.
+    pub(super) directory: Option<OwnedFd>,
     null: Option<OwnedFd>,
     pub(super) directory_name: String,
     pub(super) environment: Vec<OsString>,
@@ -60,7 +61,9 @@ impl Prepared {
     /// Whether another spawn can use it: a plan that names its parent is of no use to a copy of that parent, and the keyring is made
     /// once.
     pub(super) fn fits(&self, command: &Command) -> bool {
+        // Rules for a private root are added to the ruleset by each child.
         self.keyring != Keyring::Missing
+            && self.authority.layout.is_none()
             && (!command.die_with_thread && command.group != Group::Caller
                 || self.caller == std::process::id())
     }
@@ -158,15 +161,24 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         inspect: !ambient,
         depth: DEPTH,
     };
+    let root = command.private_root();
+    if root.is_some() {
+        root::check(command)?;
+    }
     let mut program = Program::find(&command.program, search)?;
-    let (directory, directory_name) = open_directory(command)?;
+    let (directory, directory_name) = match root {
+        Some(_) => (None, root::directory(command)?),
+        None => open_directory(command).map(|(directory, name)| (Some(directory), name))?,
+    };
 
     let confined = !ambient;
     let mut helpers = Vec::with_capacity(5);
     if command.loader == Loader::Kernel {
         helpers.push((Source::Program, "program"));
     }
-    helpers.push((Source::Directory, "working directory"));
+    if directory.is_some() {
+        helpers.push((Source::Directory, "working directory"));
+    }
     if confined && command.support.landlock.is_some() {
         helpers.push((Source::Ruleset, "Landlock ruleset"));
     }
@@ -177,12 +189,14 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         helpers.push((Source::Listener, "listener"));
     }
     let groups = Arc::new(Means::find(&command.limits, command.cgroup.as_ref(), command.support)?);
-    let born_in_group = groups.is_needed() && !command.needs_embryo() && process::has_clone3();
+    let born_in_group =
+        groups.is_needed() && !command.needs_embryo() && root.is_none() && process::has_clone3();
     helpers.extend((0..groups.joined(born_in_group)).map(|index| (Source::Cgroup(index), "cgroup")));
     let slots = Slots::lay_out(command, &helpers)?;
 
     let keyring = match keyring::look() {
-        _ if !confined => Keyring::None,
+        // In a user namespace of its own no keyring of this one's is found, and a new one each time would use up what a user may have.
+        _ if !confined || root.is_some() => Keyring::None,
         // Another user has another one, which that user makes.
         Keyring::Made(_) if command.credentials.user.is_some() => Keyring::Missing,
         keyring => keyring,
@@ -190,11 +204,18 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     let given = look_at_given(command)?;
     let authority = if confined {
         let mut files = std::mem::take(&mut program.files);
-        files.extend(given_directories(command)?);
+        let directories = given_directories(command)?;
+        if let Some(one) = directories.first().filter(|_| root.is_some()) {
+            let words = "a directory that is open leads out of a private root: grant it by --read or --write";
+            return Err(Error::new(format!("slot {}", one.path.display()), words, Fault::Caller));
+        }
+        files.extend(directories);
         files.extend(own_terminal(command)?);
         Authority::prepare(Request {
             grants: &command.grants,
             limits: &command.limits,
+            root,
+            root_given_up: command.root_given_up,
             files,
             only: command.only,
             degraded: &command.degraded,
@@ -251,6 +272,11 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
 }
 
 impl Prepared {
+    /// Whether cgroups are made for each birth.
+    pub(super) fn has_group(&self) -> bool {
+        self.authority.groups.is_needed()
+    }
+
     /// Makes the cgroups of one birth, if its tree is limited.
     pub(super) fn make_group(&self) -> Result<Option<cgroup::Group>> {
         let groups = &self.authority.groups;
@@ -268,8 +294,14 @@ impl Prepared {
     /// Writes what comes first: signals, descriptors, limits.
     pub(super) fn write_before(&self, command: &Command, writer: &mut Writer) -> Result<()> {
         write::identity(command, writer);
-        write::places(&self.slots, writer);
-        write::surroundings(command, &self.slots, &self.directory_name, &self.limits, writer)
+        let layout = self.authority.layout.as_ref();
+        let program = layout.map(|_| root::path(&self.program)).transpose()?;
+        write::places(&self.slots, program.as_deref(), writer);
+        write::surroundings(command, &self.slots, &self.directory_name, &self.limits, writer)?;
+        match (layout, self.slots.helper(Source::Ruleset)) {
+            (Some(layout), Some(slot)) => root::allow(layout, slot, writer),
+            _ => Ok(()),
+        }
     }
 
     /// Writes what takes rights away.
@@ -280,7 +312,8 @@ impl Prepared {
         }
         let helper = |source| self.slots.helper(source);
         let places = Places { ruleset: helper(Source::Ruleset), listener: helper(Source::Listener) };
-        let groups = !command.credentials.are_changed();
+        // In a private root its nursery has given them up.
+        let groups = !command.credentials.are_changed() && self.authority.layout.is_none();
         confine::write(&self.authority, self.keyring, groups, places, writer)
     }
 
@@ -348,7 +381,7 @@ pub(super) fn given<'a>(
         Source::Named(index) => command.named.get(index)?.1.as_fd(),
         Source::Numbered(number) => command.numbered.get(&number)?.as_fd(),
         Source::Program => prepared.program.file.as_fd(),
-        Source::Directory => prepared.directory.as_fd(),
+        Source::Directory => prepared.directory.as_ref()?.as_fd(),
         Source::Ruleset => prepared.authority.ruleset.as_ref()?.as_fd(),
         Source::Terminal => command.terminal.as_ref()?.as_fd(),
         Source::Inherited(_) | Source::Pipe(_) | Source::Listener | Source::Cgroup(_) => return None,

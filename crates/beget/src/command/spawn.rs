@@ -16,7 +16,7 @@ use super::prepare::Prepared;
 use super::slots::Source;
 use crate::embryo::Part;
 use crate::error::{Error, Fault, Result};
-use crate::nursery::{Delivery, Nursery, Request};
+use crate::nursery::{Delivery, Nursery, Request, RootRequest};
 use crate::process::{Parent, Process};
 use crate::refusals::Refusals;
 use crate::writer::{Step, tell};
@@ -138,7 +138,17 @@ fn give_birth(
     descriptors: &[BorrowedFd<'_>],
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Process> {
-    let own = if command.own_tree { Some(Nursery::new()?) } else { None };
+    let own = match &prepared.authority.layout {
+        Some(layout) => {
+            layout.make_kept()?;
+            let own_network = prepared.authority.own_network;
+            // Of the caller's own: everything that is born here is in it. One of ours is joined by the program itself.
+            let cgroup = command.cgroup.as_ref().filter(|_| !prepared.has_group()).map(AsFd::as_fd);
+            Some(Nursery::in_root(RootRequest { layout, own_network, cgroup })?)
+        }
+        None if command.own_tree => Some(Nursery::new()?),
+        None => None,
+    };
     let nursery = match own.as_ref().or(command.nursery.as_ref()) {
         Some(nursery) => Some(nursery.clone()),
         None if command.needs_embryo() => Some(Nursery::shared()?),
@@ -168,7 +178,8 @@ fn in_shared_memory(
         return Err(Error::new("own child", "it is one already where no nursery is used", Fault::Caller));
     }
     let plan = Plan::check(&prepared.plan, Engine::Vfork).map_err(Error::malformed_plan)?;
-    let child = engine::spawn(&plan, descriptors, cgroup).map_err(|failure| match failure {
+    let place = engine::Place { cgroup, ..engine::Place::default() };
+    let child = engine::spawn(&plan, descriptors, place).map_err(|failure| match failure {
         Failure::Birth(errno) => Error::kernel("process", errno, Fault::Kernel),
         Failure::Op(fault) => tell(fault, &prepared.steps),
     })?;
@@ -182,7 +193,7 @@ fn in_embryo(
     nursery: &Nursery,
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Process> {
-    if command.own_child || command.cgroup.is_some() {
+    if command.own_child || command.cgroup.is_some() && prepared.authority.layout.is_none() {
         let words = "not for a child with another user or group, or a loader of its own";
         let part = if command.own_child { "own child" } else { "cgroup" };
         return Err(Error::new(part, words, Fault::Caller));

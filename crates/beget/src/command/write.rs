@@ -1,6 +1,6 @@
 //! Writes the plan of a command, in the order in which its operations have to come.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use beget_authority::Limit;
@@ -44,12 +44,23 @@ pub(super) fn identity(command: &Command, writer: &mut Writer) {
     }
 }
 
-/// Descriptors into their slots, and everything else closed.
-pub(super) fn places(slots: &Slots, writer: &mut Writer) {
+/// Descriptors into their slots, and everything else closed. `inside`: the name that the program has in a private root, where it is opened
+/// anew: what was opened outside would lead there.
+pub(super) fn places(slots: &Slots, inside: Option<&CStr>, writer: &mut Writer) {
     writer.push(Op::Raise { floor: slots.end() }, "descriptors");
     for (source, slot) in slots.all.iter().enumerate() {
-        let place = Op::Place { source: source as u32, slot: slot.number, closing: u32::from(!slot.kept) };
-        writer.push(place, format!("slot {}", slot.name));
+        let source = source as u32;
+        match inside {
+            Some(path) if slot.source == Source::Program => {
+                let path = writer.draft.string(path);
+                let open = Op::Open { path, slot: slot.number, source };
+                writer.push_asked(open, "program in its private root", Fault::Caller);
+            }
+            _ => {
+                let place = Op::Place { source, slot: slot.number, closing: u32::from(!slot.kept) };
+                writer.push(place, format!("slot {}", slot.name));
+            }
+        }
     }
     for (first, last) in slots.gaps() {
         writer.push(Op::Close { first, last }, "closing descriptors");
@@ -76,6 +87,11 @@ pub(super) fn surroundings(
     if let Some(slot) = slots.helper(Source::Directory) {
         let words = format!("working directory {directory}");
         writer.push_asked(Op::ChangeDirectory { slot }, words, Fault::Caller);
+    } else {
+        let path = c_string(OsStr::new(directory), || "working directory".to_owned())?;
+        let path = writer.draft.string(&path);
+        let words = format!("working directory {directory} in its private root");
+        writer.push_asked(Op::EnterDirectory { path }, words, Fault::Caller);
     }
     writer.push(Op::Umask { mode: command.umask }, "umask");
     writer.push(Op::Personality { value: 0 }, "personality");

@@ -310,6 +310,8 @@ impl Embryo {
         let mut authority = Authority::prepare(AuthorityRequest {
             grants,
             limits: &[],
+            root: None,
+            root_given_up: false,
             files: std::mem::take(&mut self.files),
             only: false,
             degraded: &[],
@@ -442,6 +444,6 @@ impl Drop for Birth {
         let Some((child, news)) = self.child.take() else { return };
         let _ = wait::send_signal(child.pidfd.as_fd(), SIGKILL);
         self.nursery.await_end(&child, &news);
-        self.nursery.forget(child.number, &news);
+        self.nursery.forget(&news);
     }
 }

@@ -4,7 +4,7 @@
 //! want of a number for its pidfd, is ended rather than live on unseen.
 
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use beget_plan::Fault as Failed;
@@ -83,7 +83,9 @@ impl Inner {
                     continue;
                 }
                 let pidfd = if born.pidfd != 0 { Some(pidfds.next().ok_or_else(confused)?) } else { None };
-                deliveries.push(delivered(born, pidfd, request.own, |number| channel.expect(number)));
+                let translate = self.kind() == Kind::First;
+                deliveries
+                    .push(delivered(born, pidfd, request.own, translate, |number| channel.expect(number)));
             }
         }
         // Only now does the nursery listen again.
@@ -115,12 +117,14 @@ fn delivered(
     born: Born,
     pidfd: Option<OwnedFd>,
     own: bool,
+    translate: bool,
     expect: impl FnOnce(u32) -> Arc<News>,
 ) -> Delivery {
     let errno = Errno(born.errno as i32);
     match pidfd {
         Some(pidfd) if errno.0 == 0 => {
-            let child = link::child(born.number, pidfd);
+            let number = if translate { number_here(&pidfd) } else { born.number };
+            let child = link::child(number, pidfd);
             if own { Delivery::Own(child) } else { Delivery::Child(child, expect(born.number)) }
         }
         pidfd => {
@@ -135,6 +139,16 @@ fn delivered(
             }
         }
     }
+}
+
+/// The number here of a process that was born in another namespace; 0 when it has ended and is gone.
+fn number_here(pidfd: &OwnedFd) -> u32 {
+    wait::number(pidfd.as_fd()).unwrap_or_else(|_| {
+        let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+        number.and_then(|number| number.trim().parse::<i32>().ok()).map_or(0, |number| number.max(0) as u32)
+    })
 }
 
 /// The body of a batch, and its descriptors, each of them once.

@@ -12,19 +12,22 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use beget_authority::limit::OPEN_FILES;
+use beget_plan::encoding::MOST_DESCRIPTORS;
 use beget_plan::engine::{self, Failure};
 use beget_plan::link::{self, Link, Message};
 use beget_plan::message::{Header, change, kind};
-use beget_plan::stub::role;
-use beget_plan::{Draft, Engine, Op, Plan};
+use beget_plan::stub::{CHANNEL, CREATOR, role};
+use beget_plan::{Engine, Op, Plan};
 use beget_sys::process::{self, Child};
 use beget_sys::wait::{self, Change, option};
 use beget_sys::{Errno, signal::SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 
-use super::Kind;
+use super::{Kind, RootRequest, root};
 use crate::end::{Ended, Usage};
 use crate::error::{Error, Fault, Result};
+use crate::writer::{Writer, tell};
 
 /// How long a nursery that was told to end may take before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is known of a child that is not this process's own.
 #[derive(Debug, Default)]
 pub(crate) struct News {
+    /// The child's number as its nursery has it: another than this process's where the nursery is in a namespace of its own.
+    number: u32,
     state: Mutex<State>,
     /// Tells tasks that its end is known.
     #[cfg(feature = "tokio")]
@@ -129,9 +134,21 @@ pub(super) struct Channel {
 
 impl Inner {
     pub(super) fn new(kind: Kind) -> Result<Inner> {
+        Inner::start(kind, None)
+    }
+
+    pub(super) fn in_root(root: RootRequest<'_>) -> Result<Inner> {
+        Inner::start(Kind::First, Some(root))
+    }
+
+    fn start(kind: Kind, root: Option<RootRequest<'_>>) -> Result<Inner> {
         let (link, theirs) = link::pair().map_err(failed)?;
-        let role = if kind == Kind::Guarded { role::GUARDED } else { role::NURSERY };
-        let child = start(role, &theirs)?;
+        let role = match kind {
+            Kind::Guarded => role::GUARDED,
+            Kind::Bare => role::NURSERY,
+            Kind::First => role::FIRST,
+        };
+        let child = start(role, &theirs, root)?;
         Ok(Inner {
             child,
             link,
@@ -316,13 +333,13 @@ impl Inner {
     }
 
     /// A child that was dropped is not told of any more.
-    pub(crate) fn forget(&self, number: u32, news: &Arc<News>) {
+    pub(crate) fn forget(&self, news: &Arc<News>) {
         if self.is_anothers() {
             return;
         }
         let mut channel = self.lock();
-        if channel.births.get(&number).is_some_and(|known| Arc::ptr_eq(known, news)) {
-            channel.births.remove(&number);
+        if channel.births.get(&news.number).is_some_and(|known| Arc::ptr_eq(known, news)) {
+            channel.births.remove(&news.number);
         }
     }
 
@@ -402,7 +419,7 @@ impl Inner {
 
 impl Channel {
     pub(super) fn expect(&mut self, number: u32) -> Arc<News> {
-        let news = Arc::new(News::default());
+        let news = Arc::new(News { number, ..News::default() });
         self.births.insert(number, Arc::clone(&news));
         news
     }
@@ -454,38 +471,59 @@ fn gone() -> Error {
 }
 
 /// Executes the stub as a nursery, in a child of this process that holds the channel and nothing else.
-fn start(role: &CStr, channel: &OwnedFd) -> Result<Child> {
-    let root = rustix::fs::open(
-        "/",
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .map_err(|errno| Error::io("nursery", errno))?;
-    const PROGRAM: i32 = 1;
-    const ROOT: i32 = 2;
+fn start(role: &CStr, channel: &OwnedFd, root: Option<RootRequest<'_>>) -> Result<Child> {
+    const PROGRAM: i32 = 2;
+    const CAP_SETGID: u64 = 1 << 6;
     let files = process::limit(OPEN_FILES).map_err(failed)?;
-    let mut draft = Draft::new();
-    draft.push(Op::DefaultSignals {});
-    draft.push(Op::ProcessGroup { group: 0 });
-    draft.push(Op::Raise { floor: 3 });
-    draft.push(Op::Place { source: 0, slot: beget_plan::stub::CHANNEL, closing: 0 });
-    draft.push(Op::Place { source: 1, slot: PROGRAM, closing: 1 });
-    draft.push(Op::Place { source: 2, slot: ROOT, closing: 1 });
-    draft.push(Op::Close { first: 3, last: u32::MAX });
-    draft.push(Op::ChangeDirectory { slot: ROOT });
-    draft.push(Op::Limit { resource: OPEN_FILES, soft: files.hard, hard: files.hard });
-    draft.push(Op::SignalMask { mask: SignalSet::ALL.0 });
-    let arguments = draft.strings([role]);
-    let environment = draft.strings([]);
-    draft.push(Op::Execute { program: PROGRAM, arguments, environment, listening: 0 });
-    let bytes = draft.encode(3);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory =
+        rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Error::io("nursery", errno))?;
+    let helpers = root.map(|_| root::Helpers::open()).transpose()?;
+    let mut descriptors = vec![channel.as_fd(), super::stub()?.as_fd()];
+    let mut writer = Writer::default();
+    writer.push(Op::DefaultSignals {}, "nursery: signal dispositions");
+    writer.push(Op::ProcessGroup { group: 0 }, "nursery: process group");
+    let place = match (root, &helpers) {
+        (Some(root), Some(helpers)) => {
+            descriptors.push(helpers.creator.as_fd());
+            root::write(root, helpers, &mut descriptors, &mut writer)?;
+            let without_groups = process::capabilities().map_err(failed)? & CAP_SETGID != 0;
+            engine::Place { cgroup: root.cgroup, namespaces: root::AT_BIRTH, without_groups }
+        }
+        _ => {
+            let source = descriptors.len() as u32;
+            descriptors.push(directory.as_fd());
+            writer.push(Op::ChangeDirectoryTo { source }, "nursery: working directory");
+            engine::Place::default()
+        }
+    };
+    writer.push(Op::Raise { floor: 3 }, "nursery: descriptors");
+    let place_one = |source, slot, closing| Op::Place { source, slot, closing };
+    writer.push(place_one(0, CHANNEL, 0), "nursery: channel");
+    writer.push(place_one(1, PROGRAM, 1), "nursery: stub");
+    if root.is_some() {
+        writer.push(place_one(2, CREATOR, 0), "nursery: creator");
+    } else {
+        let number = CREATOR as u32;
+        writer.push(Op::Close { first: number, last: number }, "nursery: closing descriptors");
+    }
+    writer.push(Op::Close { first: 3, last: u32::MAX }, "nursery: closing descriptors");
+    let limit = Op::Limit { resource: OPEN_FILES, soft: files.hard, hard: files.hard };
+    writer.push(limit, "nursery: open files");
+    writer.push(Op::SignalMask { mask: SignalSet::ALL.0 }, "nursery: signal mask");
+    let (arguments, environment) = (writer.draft.strings([role]), writer.draft.strings([]));
+    writer.push(Op::Execute { program: PROGRAM, arguments, environment, listening: 0 }, "nursery: stub");
+    if descriptors.len() > MOST_DESCRIPTORS {
+        let words = format!("more than {MOST_DESCRIPTORS} files are granted in it");
+        return Err(Error::new("root", words, Fault::Caller));
+    }
+    let bytes = writer.draft.encode(descriptors.len());
     let plan = Plan::check(&bytes, Engine::Vfork).map_err(Error::malformed_plan)?;
-    let descriptors = [channel.as_fd(), super::stub()?.as_fd(), root.as_fd()];
-    engine::spawn(&plan, &descriptors, None).map_err(|failure| match failure {
+    engine::spawn(&plan, &descriptors, place).map_err(|failure| match failure {
+        Failure::Birth(errno) if root.is_some() => root::refused(errno),
         Failure::Birth(errno) => Error::kernel("process", errno, Fault::Kernel),
         Failure::Op(fault) => {
-            let step = plan.op(fault.op as usize).map_or("plan", Op::name);
-            Error::kernel(format!("nursery: {step}"), fault.errno, Fault::Kernel)
+            root::explain(tell(fault, &writer.steps), plan.op(fault.op as usize), fault.errno)
         }
     })
 }

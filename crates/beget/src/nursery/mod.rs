@@ -6,12 +6,17 @@
 mod birth;
 mod inner;
 mod program;
+mod root;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use birth::{Delivery, Request};
 pub(crate) use inner::{Inner, News};
 pub(crate) use program::{sealed, stub};
+pub(crate) use root::RootRequest;
+
+use beget_authority::Root;
+use beget_authority::root::Layout;
 
 use crate::end::Usage;
 use crate::error::Result;
@@ -45,6 +50,8 @@ pub(crate) enum Kind {
     Guarded,
     /// Its creator, which adopts orphans.
     Bare,
+    /// The kernel: it is the first process of a namespace, and all others end with it.
+    First,
 }
 
 impl Nursery {
@@ -64,6 +71,17 @@ impl Nursery {
     /// As for [`new`](Nursery::new).
     pub fn bare() -> Result<Nursery> {
         Ok(Nursery { inner: Arc::new(Inner::new(Kind::Bare)?) })
+    }
+
+    /// A new one that is the first process in a private root.
+    pub(crate) fn in_root(root: RootRequest<'_>) -> Result<Nursery> {
+        Ok(Nursery { inner: Arc::new(Inner::in_root(root)?) })
+    }
+
+    /// Whether this system allows a private root: one is made, and ended.
+    pub(crate) fn could_be_in_root() -> Result<()> {
+        let layout = Layout::new(&Root::new(), &[], false, true)?;
+        Nursery::in_root(RootRequest { layout: &layout, own_network: true, cgroup: None }).map(drop)
     }
 
     /// This process's own, made when it is first asked for and kept until the process ends; made anew if it was killed.

@@ -22,6 +22,8 @@ pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub.elf"))
 
 /// The descriptor that a stub finds its channel at.
 pub const CHANNEL: i32 = 0;
+/// The descriptor that a nursery in a root of its own finds its creator at, which has no number there.
+pub const CREATOR: i32 = 1;
 
 /// What a stub is started as: its first argument.
 pub mod role {
@@ -33,6 +35,8 @@ pub mod role {
     pub const NURSERY: &CStr = c"beget-nursery";
     /// The same with a guard: a parent that does that for it.
     pub const GUARDED: &CStr = c"beget-guard";
+    /// The first process of a namespace of process numbers: when it ends the kernel ends all others in it.
+    pub const FIRST: &CStr = c"beget-root";
 }
 
 /// Bytes of zeroed memory right behind the stub's code.

@@ -15,7 +15,7 @@ use beget_sys::wait::{self, Change, Usage, option};
 use beget_sys::{Errno, descriptor};
 
 use super::channel::{self, Body, Came, Line, ROOM};
-use super::{CHANNEL, Start, role, stack_in, tree};
+use super::{CHANNEL, CREATOR, Start, role, stack_in, tree};
 use crate::birth::{self, Birth, Room};
 use crate::encoding::{MOST_DESCRIPTORS, Plan};
 use crate::message::{self, BORN_AT_ONCE, Batch, Born, HEADER, Header, MOST_ITEMS, change, flag, kind};
@@ -51,6 +51,8 @@ struct Nursery<'a> {
     signals: i32,
     /// An end waits for room in the channel.
     waiting: bool,
+    /// It is the first process of a namespace: all others there are below it.
+    first: bool,
 }
 
 /// Serves until the creator is gone.
@@ -61,7 +63,11 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     // SAFETY: a constant that ends in NUL. A name is all that is lost.
     let _ = unsafe { process::set_name(role::NURSERY.as_ptr().cast()) };
     // Whoever made us, watched by a descriptor, so that no thread of it need live on.
-    let creator = process::parent().and_then(|number| process::open(number as u32)).unwrap_or(-1);
+    let creator = if start.role == role::FIRST {
+        CREATOR
+    } else {
+        process::parent().and_then(|number| process::open(number as u32)).unwrap_or(-1)
+    };
     let prepared = process::subreaper(true).and_then(|_| signal::set_mask(SignalSet::ALL));
     if prepared.is_err() {
         process::exit(125);
@@ -96,8 +102,9 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
         process::exit(125)
     };
     let line = Line { socket: CHANNEL, others: [creator, guard] };
+    let first = start.role == role::FIRST;
     let mut nursery =
-        Nursery { line, children, room, numbers, lent, stack, scratch, signals, waiting: false };
+        Nursery { line, children, room, numbers, lent, stack, scratch, signals, waiting: false, first };
     nursery.serve();
     nursery.end();
     process::exit(0)
@@ -157,6 +164,10 @@ impl Nursery<'_> {
     /// Ends everything, and tells of the births among it while there is room: who asked for the end may be reading still.
     fn end(&mut self) {
         let children = self.children.bytes();
+        if self.first {
+            // All at once: nobody forks between.
+            let _ = signal::kill(-1, SIGKILL);
+        }
         tree::end_all(children, |(number, happened, usage)| {
             if known_of(children, number) != 0 {
                 let (how, status) = told_as(happened);
@@ -309,7 +320,7 @@ impl Nursery<'_> {
         };
         let cgroup = item.cgroup.and_then(|index| self.numbers.get(index as usize).copied());
         let parent = item.flags & flag::PARENT != 0;
-        let cradle = Cradle { cgroup, parent };
+        let cradle = Cradle { cgroup, parent, namespaces: 0 };
         let mut more =
             match Body::zeroed(if plan.scratch() > self.scratch.len() { plan.scratch() * 8 } else { 0 }) {
                 Ok(more) => more,
