@@ -6,11 +6,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use beget::Stdio;
-use beget_tests::{children, in_own_process};
+use beget_tests::{Need, children, in_own_process, mark, marked, skip};
+use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 
 use crate::{
-    allow_descriptors, end, on_both, open_now, probe, single, threaded, until, until_childless, until_open,
+    allow_descriptors, end, on_both, open_now, probe, single, soon, threaded, until, until_childless,
+    until_open,
 };
 
 /// Numbers that look random, the same at every run.
@@ -202,6 +204,42 @@ fn a_shutdown_in_the_middle_leaves_nothing_of_the_killed() {
             std::thread::sleep(Duration::from_millis(5 + round));
             drop(runtime);
             assert_eq!(children(), [].into(), "{round}");
+        }
+    });
+}
+
+/// What a killed child leaves in its cgroup ends too, whoever its parent is: the task that learns of the end sees to that.
+#[test]
+fn what_a_limited_child_leaves_ends_with_it() {
+    on_both(|| async {
+        let nursery = beget::Nursery::new().unwrap();
+        for (born_there, dropped) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mark = mark();
+            let mut command = beget::tokio::Command::new("/bin/sh");
+            // Both the shell and what it leaves have the mark; the latter alone holds the output.
+            let script = format!("sh -c 'echo; sleep 100; : {mark}' & exec >&-; sleep 100; : {mark}");
+            command.args(["-c", &script]).grant(beget::Grant::Ambient).stdout(Stdio::piped());
+            command.limit(beget::Limit::Processes(10)).kill_on_drop(dropped);
+            if born_there {
+                command.nursery(&nursery);
+            }
+            let mut process = match command.spawn() {
+                Ok(process) => process,
+                Err(error) if error.part().starts_with("limit") => {
+                    let need = Need::Machine("a cgroup to make groups in");
+                    return skip("what_a_limited_child_leaves_ends_with_it", need);
+                }
+                Err(error) => panic!("{error}"),
+            };
+            let mut output = process.stdout.take().unwrap();
+            soon(output.read_exact(&mut [0])).await.unwrap();
+            if dropped {
+                drop(process);
+            } else {
+                assert!(soon(process.kill()).await.unwrap().tree.is_some());
+                assert_eq!(marked(&mark), Vec::<u32>::new(), "all is done when it is told");
+            }
+            until("somebody is left", || marked(&mark).is_empty()).await;
         }
     });
 }

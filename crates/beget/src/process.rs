@@ -432,7 +432,7 @@ impl Process {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         match *ended {
             Some(ended) => Ok(ended),
-            None => Ok(*ended.insert(self.taken_status()?)),
+            None => Ok(*ended.insert(self.with_tree(self.taken_status()?))),
         }
     }
 }

@@ -63,7 +63,8 @@
 //! A birth blocks the thread that asks for it until the child has executed its program, as with `tokio::process`: some hundred
 //! microseconds, more where grants are opened for the first time. So do the calls that make a [`Nursery`](crate::Nursery) or an
 //! [`Embryo`](crate::Embryo), a [`Batch`](crate::Batch), and the drop of the last handle of a nursery that is not this module's. Whoever
-//! cannot spare that time spawns in `tokio::task::spawn_blocking`, inside the runtime's context.
+//! learns first that a child with limits on its whole tree has ended ends what it left in its cgroup, and blocks until that is done.
+//! Whoever cannot spare that time does so in `tokio::task::spawn_blocking`, inside the runtime's context.
 //!
 //! # Panics
 //!

@@ -353,8 +353,14 @@ impl Drop for Body {
         }
         if let Parent::Nursery(nursery, _) = &process.parent {
             if Arc::strong_count(nursery) > 1 + usize::from(process.tree.is_some()) {
-                // The nursery goes on, and reaps it.
-                return self.set_kill_on_drop(false);
+                // The nursery goes on, and reaps it. What one that was killed leaves in a cgroup is ended when its end is known.
+                if runs && process.kill_on_drop {
+                    let (process, news) = (Arc::clone(&self.process), self.news.clone());
+                    self.runtime.spawn(async move {
+                        let _ = ended(&process, news.as_deref()).await;
+                    });
+                }
+                return;
             }
             let nursery = Arc::clone(nursery);
             nursery.begin_end();
