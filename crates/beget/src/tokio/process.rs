@@ -204,13 +204,19 @@ impl Process {
         self.body.process.get().signal_group(signal)
     }
 
+    /// The nursery that it has to itself, with [`own_tree`](crate::tokio::Command::own_tree) or [`root`](crate::tokio::Command::root).
+    #[must_use]
+    pub fn nursery(&self) -> Option<&Nursery> {
+        self.body.process.get().nursery()
+    }
+
     /// Ends it and every process that descends from it, however they hide, and waits until that is done. For one that has a nursery
     /// to itself ([`own_tree`](crate::tokio::Command::own_tree)). Cancel safe: once it was polled all is told to end.
     ///
     /// # Errors
     /// One that has none: nothing is ended then. A runtime that is shut down.
     pub async fn kill_tree(&self) -> Result<()> {
-        match &self.body.process.get().tree {
+        match self.nursery() {
             Some(nursery) => end(nursery).await,
             None => Err(Error::new("tree", "this process has no nursery to itself", Fault::Caller)),
         }
