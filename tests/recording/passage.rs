@@ -116,7 +116,7 @@ fn a_reader_that_does_not_read_keeps_nobody_from_ending() {
         for (held, given) in [pipe(), socket()] {
             let mark = mark();
             let script = format!("exec yes {mark}");
-            let program = ["--timeout", "300ms", "--", "sh", "-c", &script];
+            let program = ["--timeout", "3s", "--", "sh", "-c", &script];
             let mut command = by(&way(words, &scratch), &program);
             command.stdout(given).stderr(Stdio::piped());
             started.push((command.spawn().expect("beget can be started"), mark, held));
