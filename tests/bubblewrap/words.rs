@@ -116,7 +116,10 @@ fn sizes_that_are_none_are_refused() {
     if !has_root("sizes_that_are_none_are_refused") {
         return;
     }
-    for size in ["0", "123bogus", "", "-12345678", " -12345678", "18446744073709551616"] {
+    // To the kernel it would be no limit at all.
+    refused(&["--tmpfs", "/tmp/a=0"], "root: /tmp/a: wants room for more than 0 bytes");
+    refused(&["--tmp", "0"], "root: /tmp: wants room for more than 0 bytes");
+    for size in ["123bogus", "", "-12345678", " -12345678", "18446744073709551616"] {
         let value = format!("/tmp/a={size}");
         refused(&["--tmpfs", &value], &format!("flag --tmpfs {value}: "));
     }

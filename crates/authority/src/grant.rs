@@ -17,7 +17,7 @@ pub enum Grant {
     Execute(PathBuf),
     /// A grant of a file at another place in a private root ([`Root`](crate::Root)), which is absolute.
     At(Box<Grant>, PathBuf),
-    /// Connect to the Unix socket at this path, and no other: in a private root, where no other exists.
+    /// Connect to the Unix socket at this path: in a private root, where of others only those exist that lie in granted folders.
     Unix(PathBuf),
     /// Sockets of the loopback interface of a private root, which reach nothing outside.
     Loopback,

@@ -169,7 +169,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "unix",
         "PATH",
         Group::Grants,
-        "connect to the Unix socket at PATH; needs --root, where no other exists",
+        "connect to the Unix socket at PATH; needs --root, where of others only those exist that\nlie in granted folders",
         |options, value| file(options, value, Grant::Unix),
     ),
     flag(

@@ -99,6 +99,9 @@ impl Layout {
         if root.host_name.is_empty() || root.host_name.len() > 64 || root.host_name.contains('\0') {
             return Err(wrong("root: host name", "has 1 to 64 bytes"));
         }
+        if root.temporary == 0 {
+            return Err(wrong("root: /tmp", NO_SIZE));
+        }
         let (wanted, allowed, kept) = (BTreeMap::new(), Vec::new(), Vec::new());
         let mut plan = Plan { wanted, allowed, kept, by_mount: !landlock };
         plan.allowed.push((PathBuf::from("/"), Rights::READ));
@@ -200,6 +203,7 @@ impl Plan {
             Entry::Directory { at } => self.put(at, What::Directory),
             Entry::File { at, contents } => self.put(at, What::File { contents: contents.clone() }),
             Entry::Link { at, target } => self.put(at, What::Link { target: target.clone() }),
+            Entry::Memory { at, size: 0 } => Err(wrong(&format!("root: {}", at.display()), NO_SIZE)),
             Entry::Memory { at, size } => {
                 self.allowed.push((checked(at)?, Rights::WRITE));
                 self.put(at, self.memory(*size, 0o755))
@@ -462,6 +466,9 @@ fn checked(at: &Path) -> Result<PathBuf, Error> {
     }
     Ok(at.components().collect())
 }
+
+/// Of a folder in memory (`man 5 tmpfs`).
+const NO_SIZE: &str = "wants room for more than 0 bytes, which to the kernel is no limit";
 
 fn wrong(part: &str, why: &'static str) -> Error {
     Error { part: part.to_owned(), reason: Reason::Senseless(why) }

@@ -75,7 +75,7 @@ impl Root {
         self
     }
 
-    /// Room in `/tmp` in bytes, instead of [`ROOM`].
+    /// Room in `/tmp` in bytes, instead of [`ROOM`]; more than 0.
     #[must_use]
     pub fn tmp_size(mut self, bytes: u64) -> Root {
         self.temporary = bytes;
@@ -100,7 +100,7 @@ impl Root {
         self.with(Entry::Directory { at: at.as_ref().to_owned() })
     }
 
-    /// An empty directory in memory, to write, with room for so many bytes; gone at the end.
+    /// An empty directory in memory, to write, with room for so many bytes, more than 0; gone at the end.
     #[must_use]
     pub fn tmpfs(self, at: impl AsRef<Path>, bytes: u64) -> Root {
         self.with(Entry::Memory { at: at.as_ref().to_owned(), size: bytes })
