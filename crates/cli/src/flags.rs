@@ -271,7 +271,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "memory",
         "SIZE",
         Group::Limits,
-        "memory of all its processes together, such as 512M, without swap; when it is used up the\nprogram is ended and `run` says so. Needs a cgroup that you may make (version 2, as in\na systemd user session, or version 1); where there is none, --degrade memory limits\neach process for itself",
+        "memory of all its processes together, such as 512M, without swap; when it is used up the\nprogram is ended, or with cgroup version 1 one of its processes, and `run` says so.\nNeeds a cgroup that you may make, as in a systemd user session; where there is none,\n--degrade memory limits each process for itself",
         |options, value| {
             options.spec.limits.push(Limit::Memory(beget_spec::size(text(&value)?)?));
             Ok(())

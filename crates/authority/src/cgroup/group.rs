@@ -4,7 +4,7 @@
 //! has the maker's number, and by the lock, which the kernel has taken back; it is removed by the next who makes one in the same place, if it
 //! is empty. Nothing that runs is ended for its sake.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,13 +29,23 @@ const MOMENT: Duration = Duration::from_secs(1);
 const PREFIX: &str = "beget";
 
 /// Groups that hold processes which nobody holds any more. Each is removed when it is found empty.
-static LET_GO: Mutex<Vec<Group>> = Mutex::new(Vec::new());
+static LET_GO: Mutex<VecDeque<Group>> = Mutex::new(VecDeque::new());
 
-/// Removes the groups of processes that were let go of and have ended since. Making a group does so too.
+/// Removes the groups of processes that were let go of and have ended since. Making a group looks at some of them too.
 pub fn sweep() {
-    let mut groups = std::mem::take(&mut *LET_GO.lock().unwrap_or_else(PoisonError::into_inner));
-    groups.retain_mut(|group| group.is_mine() && !group.remove_now());
-    LET_GO.lock().unwrap_or_else(PoisonError::into_inner).append(&mut groups);
+    sweep_some(usize::MAX);
+}
+
+/// The same for those that were not looked at for the longest: one birth is not to pay for all that runs.
+fn sweep_some(most: usize) {
+    let lock = || LET_GO.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken: Vec<Group> = {
+        let mut groups = lock();
+        let count = groups.len().min(most);
+        groups.drain(..count).collect()
+    };
+    taken.retain_mut(|group| group.is_mine() && !group.remove_now());
+    lock().extend(taken);
 }
 
 /// The cgroups of one tree of processes.
@@ -72,7 +82,7 @@ impl Group {
     /// # Errors
     /// What the kernel refused, with the directory and the file. Nothing is left then.
     pub fn make(means: &Arc<Means>, born_there: bool) -> Result<Group, Error> {
-        sweep();
+        sweep_some(32);
         let (parts, entries) = (Vec::new(), Vec::new());
         let mut group =
             Group { means: Arc::clone(means), parts, entries, born_there, maker: std::process::id() };
@@ -167,7 +177,7 @@ impl Group {
     /// Lets go of it with what runs in it.
     pub fn let_go(mut self) {
         if self.is_mine() && !self.remove_now() {
-            LET_GO.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+            LET_GO.lock().unwrap_or_else(PoisonError::into_inner).push_back(self);
         }
     }
 
