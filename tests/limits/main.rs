@@ -5,6 +5,7 @@ mod groups;
 mod left;
 mod time;
 mod trees;
+mod version_2;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
