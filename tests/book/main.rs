@@ -2,7 +2,7 @@
 //!
 //! Every block that is marked `sh` is run, in a scratch folder of its chapter's, and must end with 0, or with `exit=N`. A block marked `text`
 //! right after it is what it writes, on standard output and standard error; `...` in it is anything. A block that cannot
-//! run everywhere says so: `sh,no-run (reason)`.
+//! run everywhere says so: `sh,no-run (reason)`; one marked `sh,root` is run where a private root can be had.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -67,6 +67,15 @@ fn is_like(told: &str, pattern: &str) -> bool {
     rest.is_empty()
 }
 
+/// Whether a private root can be had here.
+fn root_can_be_had() -> bool {
+    let output =
+        finish(beget_tests::beget().args(["run", "--base", "--root", "--", "true"]).stdin(Stdio::null()));
+    let refused = text(&output.stderr).contains("user namespaces are refused");
+    assert!(output.status.success() || refused, "{}", text(&output.stderr));
+    !refused
+}
+
 fn run_chapter(name: &str) {
     let (_, chapter) = CHAPTERS.iter().find(|(file, _)| *file == name).expect("a chapter");
     let scratch = Scratch::new();
@@ -79,13 +88,21 @@ fn run_chapter(name: &str) {
     let mut run = 0;
     for (index, block) in blocks.iter().enumerate() {
         let Some(rest) = block.mark.strip_prefix("sh") else { continue };
-        let code = match rest {
-            "" => 0,
-            _ if rest.starts_with(",no-run (") => continue,
-            _ => {
-                rest.strip_prefix(",exit=").and_then(|code| code.parse().ok()).expect("a mark that is known")
+        if rest.starts_with(",no-run (") {
+            continue;
+        }
+        let (mut code, mut root) = (0, false);
+        for mark in rest.split(',').skip(1) {
+            match mark.strip_prefix("exit=") {
+                Some(number) => code = number.parse().expect("a number"),
+                None => root = true,
             }
-        };
+            assert!(mark == "root" || mark.starts_with("exit="), "{name}:{}: {mark} is no mark", block.line);
+        }
+        if root && !root_can_be_had() {
+            skip(&format!("{name}:{}", block.line), Need::Machine("user namespaces"));
+            continue;
+        }
         let output = finish(
             Command::new("bash")
                 .args(["-c", &format!("exec 2>&1\n{}", block.text)])
@@ -131,6 +148,7 @@ chapters! {
     limits = "limits.md", [];
     network = "network.md", ["python3"];
     terminals = "terminals.md", [];
+    bubblewrap = "bubblewrap.md", ["make", "gcc"];
     errors = "errors.md", ["python3"];
 }
 
