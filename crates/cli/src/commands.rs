@@ -66,6 +66,10 @@ pub(crate) const COMMANDS: &[Entry] = &[
                 "beget run --profile python --set PROJECT=. -- python3 main.py",
                 "Python in this folder, by a profile that is shipped",
             ),
+            (
+                "beget run --base --root --scratch . --cwd . --spawn -- ./install.sh",
+                "a private root, where an installer writes in this folder, which stays as it is",
+            ),
             ("beget run --base --timeout 10s --open-files 64 -- ./program", "no longer than ten seconds"),
         ],
         takes: Takes::Flags,
@@ -223,6 +227,21 @@ mod tests {
             for (line, _) in entry.examples {
                 assert!(format!("{line} ").starts_with(&format!("beget {} ", entry.name)), "{line}");
             }
+        }
+    }
+
+    /// And with flags that there are, and values that they take.
+    #[test]
+    fn examples_are_right() {
+        for (line, _) in
+            COMMANDS.iter().filter(|entry| entry.takes == Takes::Flags).flat_map(|entry| entry.examples)
+        {
+            // Quotes are only in the program's own words.
+            let words: Vec<OsString> = line.split(' ').skip(2).map(OsString::from).collect();
+            if line.contains("--spec ") {
+                continue;
+            }
+            assert!(parse::parse(flags::Command::Check, &words).is_ok(), "{line}");
         }
     }
 
