@@ -15,7 +15,7 @@ fn state() -> Vec<String> {
     let status = read("/proc/thread-self/status");
     let kept = |line: &&str| !changing.iter().any(|name| line.starts_with(name));
     let mut lines: Vec<String> = status.lines().filter(kept).map(str::to_owned).collect();
-    for path in ["limits", "personality", "sessionid"] {
+    for path in ["limits", "personality", "sessionid", "cgroup"] {
         lines.push(read(&format!("/proc/thread-self/{path}")));
     }
     lines.push(read("/proc/self/timerslack_ns"));
@@ -46,11 +46,15 @@ fn state() -> Vec<String> {
 
 /// Runs some operations in a `vfork` child, which then fails to execute; gives which operation failed.
 fn try_ops(ops: &[Op], draft: &mut Draft) -> (u32, i32) {
+    try_with(std::fs::File::open("/").expect("the root can be opened"), ops, draft)
+}
+
+/// The same with this file as the plan's descriptor.
+fn try_with(file: std::fs::File, ops: &[Op], draft: &mut Draft) -> (u32, i32) {
     for op in ops {
         draft.push(*op);
     }
     support::execute(draft, 1_000_000, &[c"x"], &[]);
-    let file = std::fs::File::open("/").expect("the root can be opened");
     let bytes = draft.encode(1);
     let plan = Plan::check(&bytes, Engine::Vfork).expect("legal for this engine");
     match engine::spawn(&plan, &[file.as_fd()], engine::Place::default()) {
@@ -106,6 +110,38 @@ fn what_a_vfork_child_may_do_does_not_reach_its_parent() {
         }
         assert_eq!(before, state(), "{last:?} changed its parent");
     }
+}
+
+/// The child is in another group, and its parent is where it was.
+#[test]
+fn a_vfork_child_joins_a_group_alone() {
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let mount = mounts
+        .into_iter()
+        .find(|mount| std::fs::exists(format!("{mount}/cgroup.controllers")).is_ok_and(|is| is));
+    let group = format!("{}/beget-plan-test-{}", mount.unwrap_or(mounts[0]), std::process::id());
+    if std::fs::create_dir(&group).is_err() {
+        return support::skip("a_vfork_child_joins_a_group_alone", "no group can be made here");
+    }
+    let entry =
+        std::fs::File::options().write(true).open(format!("{group}/cgroup.procs")).expect("it is ours");
+    let own = || std::fs::read_to_string("/proc/thread-self/cgroup").expect("it can be read");
+    let before = own();
+    let place = Op::Place { source: 0, slot: 9, closing: 1 };
+    // It fails at the exec after it joined, and is in the group no more when it has ended.
+    let ops = [Op::Raise { floor: 40 }, place, Op::JoinCgroup { slot: 9 }];
+    assert_eq!(try_with(entry, &ops, &mut Draft::new()).0 as usize, ops.len());
+    let refused = std::fs::File::open("/dev/null").expect("it is there");
+    assert_eq!(
+        try_with(refused, &ops, &mut Draft::new()),
+        (2, libc::EBADF),
+        "what cannot be written is not joined"
+    );
+    assert_eq!(before, own());
+    assert!((0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::fs::remove_dir(&group).is_ok()
+    }));
 }
 
 /// The same memory is the same memory: a newborn that shares it and makes itself undumpable makes its parent so.
