@@ -14,6 +14,7 @@ fn it_tells_what_keeps_each_promise() {
     for promise in beget::Promise::ALL {
         assert!(promises.iter().any(|line| line["promise"] == promise.word()), "{promise}");
     }
+    assert_eq!(promises.iter().filter(|line| line["promise"] == "root").count(), 1);
     let kept = promises.iter().all(|line| !line["by"].is_null());
     assert_eq!(ran.code, Some(if kept { 0 } else { 1 }));
     assert_eq!(told["kept"], kept);

@@ -87,7 +87,7 @@ fn values_of_another_type() {
     wrong("read = \"x\"\n", "1:8: \"read\" wants a list of paths, not text", "read = \"x\"", "       ^^^");
     wrong(
         "read = [\"x\", 5]\n",
-        "1:14: \"read\" wants text as an entry, not a number",
+        "1:14: an entry of \"read\" wants text or a table, not a number",
         "read = [\"x\", 5]",
         "             ^",
     );
@@ -233,6 +233,58 @@ fn variables_are_told_where_they_stand() {
 }
 
 #[test]
+fn roots_and_their_places() {
+    wrong(
+        "root = \"yes\"\n",
+        "1:8: \"root\" wants true or false, or a table, not text",
+        "root = \"yes\"",
+        "       ^^^^^",
+    );
+    wrong(
+        "[root]\nscracth = []\n",
+        "2:1: unknown key \"scracth\"; did you mean \"scratch\"?",
+        "scracth = []",
+        "^^^^^^^",
+    );
+    wrong(
+        "scratch = []\n",
+        "1:1: unknown key \"scratch\" here; it belongs under [root]",
+        "scratch = []",
+        "^^^^^^^",
+    );
+    wrong(
+        "read = [{ path = \"x\", to = \"/y\" }]\n",
+        "1:23: unknown key \"to\"; there are path, at",
+        "read = [{ path = \"x\", to = \"/y\" }]",
+        "                      ^^",
+    );
+    wrong(
+        "read = [{ at = \"/y\" }]\n",
+        "1:9: an entry of \"read\" has no path",
+        "read = [{ at = \"/y\" }]",
+        "        ^^^^^^^^^^^^^",
+    );
+    wrong(
+        "read = [{ path = \"x\", at = \"y\" }]\n",
+        "1:28: a place in a root is absolute",
+        "read = [{ path = \"x\", at = \"y\" }]",
+        "                           ^^^",
+    );
+    wrong(
+        "[root]\nfile = { etc = \"x\" }\n",
+        "2:10: a place in a root is absolute",
+        "file = { etc = \"x\" }",
+        "         ^^^",
+    );
+    wrong(
+        "[root]\ntmpfs = [{ at = \"/x\", size = \"big\" }]\n",
+        "2:30: big is no size; write 512M, 2G or a number of bytes",
+        "tmpfs = [{ at = \"/x\", size = \"big\" }]",
+        "                             ^^^^^",
+    );
+}
+
+#[test]
 fn a_relative_path_is_not_typed_by_accident() {
     let scratch = Scratch::new();
     scratch.file("a.toml", "read = [\"${P}/x\"]\n");
@@ -252,7 +304,7 @@ fn of_a_long_line_a_part_is_shown() {
     let shown = "\"/x\", ".repeat(10);
     let after = &"\"/x\", ".repeat(20)[..57];
     ran.refuses(&format!(
-        "beget: spec a.toml:1:6009: \"read\" wants text as an entry, not a number\n  1 | {shown}5, {after}\n    | {}^\n",
+        "beget: spec a.toml:1:6009: an entry of \"read\" wants text or a table, not a number\n  1 | {shown}5, {after}\n    | {}^\n",
         " ".repeat(60)
     ));
 }

@@ -4,8 +4,8 @@ use beget_tests::{Scratch, beget, finish, text};
 
 use crate::run_in;
 
-/// What only a command line has.
-const NO_KEY: [&str; 6] = ["spec", "profile", "set", "as-if", "json", "help"];
+/// What only a command line has; `keep` stands in an entry of `scratch`.
+const NO_KEY: [&str; 7] = ["spec", "profile", "set", "as-if", "json", "help", "keep"];
 /// What only a file has.
 const NO_FLAG: [&str; 7] =
     ["description", "extends", "profile", "program", "arguments", "env-pass", "limits"];
@@ -91,6 +91,68 @@ output-limit = \"5M\"
     scratch.file("b.toml", "base = true\nnet = true\n");
     let by_file = run_in(&scratch.at(""), &["show", "--json", "--spec", "b.toml"]);
     run_in(&scratch.at(""), &["show", "--json", "--base", "--net"]).prints(&by_file.out);
+}
+
+#[test]
+fn a_root_and_its_flags_make_the_same_child() {
+    let scratch = Scratch::new();
+    for folder in ["r", "w", "x", "s", "k"] {
+        std::fs::create_dir(scratch.at(folder)).expect("an empty folder");
+    }
+    scratch.file("f", "");
+    let spec = "
+base = true
+read = [{ path = \"r\", at = \"/data\" }]
+write = [\"w\", { path = \"f\", at = \"/out\" }]
+exec = [{ path = \"x\", at = \"/opt\" }]
+unix = [\"f\"]
+loopback = true
+program = \"true\"
+[root]
+scratch = [{ path = \"s\", at = \"/s\", keep = \"k\" }]
+tmpfs = [\"/a\", { at = \"/b\", size = \"3M\" }]
+tmp = \"5M\"
+file = { \"/etc/motd\" = \"hello\" }
+symlink = { \"/l\" = \"a\" }
+dir = [\"/d\"]
+hostname = \"box\"
+uid = 7
+gid = 8
+";
+    scratch.file("a.toml", spec);
+    let by_file = run_in(&scratch.at(""), &["show", "--json", "--spec", "a.toml"]);
+    let flags = "show --json --base --read r:/data --write w --write f:/out --exec x:/opt --unix f --loopback --root --scratch s:/s --keep k \
+                 --tmpfs /a --tmpfs /b=3M --tmp 5M --file /etc/motd=hello --symlink /l=a --dir /d --hostname box --uid 7 --gid 8 -- true";
+    let words: Vec<&str> = flags.split_ascii_whitespace().collect();
+    assert_eq!(by_file.code, Some(0), "{}", by_file.err);
+    run_in(&scratch.at(""), &words).prints(&by_file.out);
+    // A base without a root, and the other way round.
+    scratch.file("b.toml", "extends = [\"a.toml\"]\nroot = false\n");
+    let without = run_in(&scratch.at(""), &["show", "--spec", "b.toml"]);
+    assert_eq!(without.code, Some(125), "what lies in a root needs one: {}", without.out);
+}
+
+#[test]
+fn a_root_is_what_its_spec_says() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.at("n")).expect("an empty folder");
+    scratch.file("n/note", "note\n");
+    let script = "id -u; uname -n; cat /etc/motd /data/note; test -d /work -a -d /big; readlink /l; echo changed > /s/note; cat /s/note";
+    let spec = format!(
+        "base = true\nspawn = true\nprogram = \"sh\"\narguments = [\"-c\", \"{script}\"]\nread = [{{ path = \"n\", at = \"/data\" }}]\n[root]\n\
+         hostname = \"box\"\nuid = 7\nfile = {{ \"/etc/motd\" = \"welcome to ${{NAME}}\\n\" }}\nsymlink = {{ \"/l\" = \"target\" }}\ndir = [\"/work\"]\n\
+         tmpfs = [{{ at = \"/big\", size = \"1M\" }}]\nscratch = [{{ path = \"n\", at = \"/s\" }}]\n"
+    );
+    scratch.file("a.toml", &spec);
+    let ran = run_in(&scratch.at(""), &["run", "--spec", "a.toml", "--set", "NAME=here"]);
+    if ran.err.contains("promise root: ") {
+        return beget_tests::skip(
+            "a_root_is_what_its_spec_says",
+            beget_tests::Need::Machine("user namespaces"),
+        );
+    }
+    ran.prints("7\nbox\nwelcome to here\nnote\ntarget\nchanged\n");
+    assert_eq!(std::fs::read_to_string(scratch.at("n/note")).expect("it is there"), "note\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `beget check`: what this kernel can enforce, or whether it can keep what a spec asks.
 
-use beget::{Command, Description, Enforced, Grant, Limit, Promise, Support};
+use beget::{Command, Description, Enforced, Grant, Limit, Promise, Root, Support};
 use beget_spec::Spec;
 use serde_json::json;
 
@@ -20,17 +20,18 @@ struct Line {
     /// What is done in its place when it is given up.
     instead: Option<&'static str>,
     /// What is to be known beside that.
-    note: &'static str,
+    note: String,
 }
 
 impl Line {
     fn of(line: &Enforced) -> Line {
-        Line { promise: line.promise, by: line.by, instead: line.instead, note: "" }
+        Line { promise: line.promise, by: line.by, instead: line.instead, note: String::new() }
     }
 
     fn note(&self) -> String {
         match (self.by, self.instead) {
-            (Some(_), _) => self.note.to_owned(),
+            (Some(_), _) => self.note.clone(),
+            (None, None) if !self.note.is_empty() => self.note.clone(),
             (None, None) => self.promise.what_it_needs().to_owned(),
             (None, Some(instead)) => {
                 let word = self.promise.word();
@@ -95,7 +96,11 @@ fn of_spec(options: &mut Options) -> Result<Vec<Line>, (String, u8)> {
     options.spec.program.get_or_insert_with(|| PROGRAM.into());
     let mut command = options.command(None).map_err(|message| (message, FAILED))?;
     let description = describe(&mut command)?;
-    Ok(description.enforced.iter().map(Line::of).collect())
+    let line = |line: &Enforced| match line.promise {
+        Promise::Root if line.by.is_some() => try_root(options.support),
+        _ => Line::of(line),
+    };
+    Ok(description.enforced.iter().map(line).collect())
 }
 
 /// What keeps every promise there is.
@@ -115,10 +120,13 @@ fn of_kernel(support: Support) -> Result<Vec<Line>, (String, u8)> {
         |promise| alone.enforced.iter().find(|line| line.promise == promise).and_then(|line| line.by);
     let together = describe(&mut everything(true))?;
     let line = |line: &Enforced| match by_alone(line.promise).filter(|_| line.by.is_none()) {
-        Some(alone) => Line { by: Some(alone), note: "but not together with --spawn", ..Line::of(line) },
+        Some(alone) => {
+            Line { by: Some(alone), note: "but not together with --spawn".to_owned(), ..Line::of(line) }
+        }
         None => Line::of(line),
     };
-    Ok(together.enforced.iter().map(line).collect())
+    let others = together.enforced.iter().filter(|line| line.promise != Promise::Root).map(line);
+    Ok([try_root(support)].into_iter().chain(others).collect())
 }
 
 fn describe(command: &mut Command) -> Result<Description, (String, u8)> {
@@ -126,6 +134,25 @@ fn describe(command: &mut Command) -> Result<Description, (String, u8)> {
         command.degrade(*promise);
     }
     command.describe().map_err(|error| (error.to_string(), error.exit_code()))
+}
+
+/// Starts a child in a private root, for whether this user may have one shows only then.
+fn try_root(support: Support) -> Line {
+    const BY: &str = "user, mount, PID, IPC, UTS and cgroup namespaces: one was started";
+    let mut command = Command::new(PROGRAM);
+    command.support(support).grant(Grant::Base).root(Root::new());
+    for promise in Promise::ALL.iter().filter(|promise| **promise != Promise::Root) {
+        command.degrade(*promise);
+    }
+    let line = |by, note: String| Line { promise: Promise::Root, by, instead: None, note };
+    match command.status() {
+        Ok(ended) if ended.status.success() => line(Some(BY), String::new()),
+        Ok(ended) => line(None, format!("{PROGRAM} ended with {} in one", ended.exit_code())),
+        Err(error) => {
+            let words = error.to_string();
+            line(None, words.strip_prefix("promise root: ").unwrap_or(&words).to_owned())
+        }
+    }
 }
 
 /// Starts a child that is held to all that can be kept, for a feature that is there may still be refused to us.

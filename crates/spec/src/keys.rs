@@ -2,10 +2,11 @@
 //! mistyped key are made from this table, and nothing is accepted that is not in it.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use beget::{Grant, Limit, Loader, Promise};
+use beget::{Grant, Limit, Loader, Promise, Root};
 
 use crate::spec::Spec;
 
@@ -33,7 +34,7 @@ pub(crate) enum Kind {
     Texts(fn(&mut Spec, OsString)),
     /// A path.
     Path(fn(&mut Spec, PathBuf)),
-    /// A list of paths.
+    /// A list of paths, each at its own name or at another place in a private root.
     Grants(fn(PathBuf) -> Grant),
     /// Whether it has this.
     Grant(fn() -> Grant),
@@ -55,6 +56,16 @@ pub(crate) enum Kind {
     /// Some of these words.
     Words(fn() -> Vec<&'static str>, fn(&mut Spec, &str)),
     Table(&'static [Key]),
+    /// Whether there is a private root, or what lies in it.
+    Root(&'static [Key]),
+    /// Folders to write whose changes go elsewhere.
+    Scratch,
+    /// Places in memory, with their sizes.
+    Memory,
+    /// Places in a private root.
+    Places(fn(Root, PathBuf) -> Root),
+    /// Places in a private root, each with a text.
+    Placed(fn(Root, PathBuf, OsString) -> Root),
 }
 
 /// The least that a duration may be.
@@ -87,6 +98,13 @@ impl Kind {
             Kind::Word(..) => "a word",
             Kind::Words(..) => "a list of words",
             Kind::Table(_) => "a table",
+            Kind::Root(_) => "true or false, or a table",
+            Kind::Scratch => {
+                "a list, each as \"path\" or { path = \"path\", at = \"/place\", keep = \"folder\" }"
+            }
+            Kind::Memory => "a list, each as \"/place\" or { at = \"/place\", size = \"64M\" }",
+            Kind::Places(_) => "a list of places, each absolute",
+            Kind::Placed(_) => "a table, as { \"/place\" = \"text\" }",
         }
     }
 }
@@ -139,6 +157,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("tcp-bind", "TCP ports to bind and listen on, as --tcp-bind", Kind::Ports(Grant::TcpBind)),
     key("inet-dns", "Ask name servers, as --inet-dns", Kind::Grant(|| Grant::InetDns)),
     key("net", "The whole network, as --net", Kind::Grant(|| Grant::Net)),
+    key("unix", "Unix sockets to connect to, as --unix; needs a root", Kind::Grants(Grant::Unix)),
+    key(
+        "loopback",
+        "A loopback interface of its own, as --loopback; needs a root",
+        Kind::Grant(|| Grant::Loopback),
+    ),
+    key("root", "A private root, as --root, and what lies in it beside what is granted", Kind::Root(ROOT)),
     key("spawn", "Create processes, as --spawn", Kind::Grant(|| Grant::Spawn)),
     key("limits", "Limits", Kind::Table(LIMITS)),
     key(
@@ -226,13 +251,59 @@ const LIMITS: &[Key] = &[
     ),
 ];
 
+/// The keys of `[root]`.
+const ROOT: &[Key] = &[
+    key(
+        "scratch",
+        "Folders to write whose originals stay: what is changed is gone at the end or kept, as --scratch and --keep",
+        Kind::Scratch,
+    ),
+    key("tmpfs", "Empty folders in memory, to write, as --tmpfs", Kind::Memory),
+    key("tmp", "Room in /tmp, as --tmp", Kind::Size(|spec, size| inside(spec, |root| root.tmp_size(size)))),
+    key(
+        "file",
+        "Files and what they hold, as --file",
+        Kind::Placed(|root, at, text| root.file(at, text.into_vec())),
+    ),
+    key(
+        "symlink",
+        "Symbolic links and what they say, as --symlink",
+        Kind::Placed(|root, at, target| root.symlink(at, PathBuf::from(target))),
+    ),
+    key("dir", "Empty folders, to read, as --dir", Kind::Places(|root, at| root.directory(at))),
+    key(
+        "hostname",
+        "The machine's name, as --hostname",
+        Kind::Text(|spec, name| inside(spec, |root| root.host_name(name))),
+    ),
+    key(
+        "uid",
+        "The user's number as seen inside, as --uid",
+        Kind::Count(u32::MAX as u64, |spec, number| {
+            inside(spec, |root| root.uid(u32::try_from(number).unwrap_or(u32::MAX)));
+        }),
+    ),
+    key(
+        "gid",
+        "The group's number as seen inside, as --gid",
+        Kind::Count(u32::MAX as u64, |spec, number| {
+            inside(spec, |root| root.gid(u32::try_from(number).unwrap_or(u32::MAX)));
+        }),
+    ),
+];
+
+/// Changes what lies in the private root.
+pub(crate) fn inside(spec: &mut Spec, change: impl FnOnce(Root) -> Root) {
+    spec.inside = change(std::mem::take(&mut spec.inside));
+}
+
 /// The names of all keys, those of tables as `limits.memory`.
 #[must_use]
 pub fn keys() -> Vec<String> {
     let mut names = Vec::new();
     for key in KEYS {
         names.push(key.name.to_owned());
-        if let Kind::Table(keys) = key.kind {
+        if let Kind::Table(keys) | Kind::Root(keys) = key.kind {
             names.extend(keys.iter().map(|inner| format!("{}.{}", key.name, inner.name)));
         }
     }

@@ -7,10 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use beget::Grant;
+
 use crate::descriptor::{Descriptor, Source};
 use crate::error::{Error, Result};
 use crate::file::File;
-use crate::keys::{KEYS, Key, Kind, Least};
+use crate::keys::{KEYS, Key, Kind, Least, inside};
 use crate::node::{Entry, Node, Value};
 use crate::spec::Spec;
 use crate::variables::{Expanded, Variables};
@@ -38,7 +40,8 @@ pub(crate) fn check_names(file: &File, keys: &[Key], entries: &[Entry]) -> Resul
         let Some(key) = keys.iter().find(|key| key.name == entry.name) else {
             return Err(file.error(entry.at.clone(), unknown(&entry.name, keys)));
         };
-        if let (Kind::Table(keys), Value::Table(entries)) = (&key.kind, &entry.node.value) {
+        if let (Kind::Table(keys) | Kind::Root(keys), Value::Table(entries)) = (&key.kind, &entry.node.value)
+        {
             check_names(file, keys, entries)?;
         }
     }
@@ -48,7 +51,7 @@ pub(crate) fn check_names(file: &File, keys: &[Key], entries: &[Entry]) -> Resul
 fn unknown(name: &str, keys: &[Key]) -> String {
     const FEW: usize = 12;
     let table = KEYS.iter().find(|key| {
-        matches!(key.kind, Kind::Table(inner) if !std::ptr::eq(inner, keys) && inner.iter().any(|key| key.name == name))
+        matches!(key.kind, Kind::Table(inner) | Kind::Root(inner) if !std::ptr::eq(inner, keys) && inner.iter().any(|key| key.name == name))
     });
     if let Some(table) = table {
         return format!("unknown key {name:?} here; it belongs under [{}]", table.name);
@@ -116,7 +119,7 @@ impl Reader<'_> {
         let limits = spec.limits.len();
         self.give(spec, key, node)?;
         // A table's own keys have been here already.
-        if !matches!(key.kind, Kind::Table(_)) {
+        if !matches!(key.kind, Kind::Table(_) | Kind::Root(_)) {
             for limit in &spec.limits[limits..] {
                 self.watch(&node.at, format_args!("limit {limit}"));
             }
@@ -154,7 +157,11 @@ impl Reader<'_> {
             }
             Kind::Grants(grant) => {
                 for node in list()? {
-                    let grant = grant(self.path(node, self.expanded(key, node)?)?);
+                    let parts = self.parts(key, &node.at, node, &["path", "at"])?;
+                    let mut grant = grant(self.path(parts["path"], self.expanded(key, parts["path"])?)?);
+                    if let Some(at) = parts.get("at") {
+                        grant = Grant::At(Box::new(grant), self.place(key, at)?);
+                    }
                     self.watch(&node.at, format_args!("grant {grant}"));
                     spec.grants.push(grant);
                 }
@@ -223,6 +230,53 @@ impl Reader<'_> {
                 }
             }
             Kind::Table(keys) => self.apply(spec, keys, self.table(key, node)?)?,
+            Kind::Root(keys) => match &node.value {
+                Value::Bool(root) => spec.root = *root,
+                Value::Table(entries) => {
+                    spec.root = true;
+                    self.apply(spec, keys, entries)?;
+                }
+                _ => return Err(wrong(node)),
+            },
+            Kind::Scratch => {
+                for node in list()? {
+                    let parts = self.parts(key, &node.at, node, &["path", "at", "keep"])?;
+                    let path = self.path(parts["path"], self.expanded(key, parts["path"])?)?;
+                    let at = parts.get("at").map(|at| self.place(key, at)).transpose()?;
+                    let keep = parts
+                        .get("keep")
+                        .map(|keep| self.path(keep, self.expanded(key, keep)?))
+                        .transpose()?;
+                    inside(spec, |root| {
+                        let root = root.scratch(path);
+                        let root = if let Some(at) = at { root.scratch_at(at) } else { root };
+                        if let Some(keep) = keep { root.keep(keep) } else { root }
+                    });
+                }
+            }
+            Kind::Memory => {
+                for node in list()? {
+                    let parts = self.parts(key, &node.at, node, &["at", "size"])?;
+                    let at = self.place(key, parts["at"])?;
+                    let size = parts.get("size").map_or(Ok(beget::ROOM), |size| self.size(key, size))?;
+                    inside(spec, |root| root.tmpfs(at, size));
+                }
+            }
+            Kind::Places(put) => {
+                for node in list()? {
+                    let at = self.place(key, node)?;
+                    inside(spec, |root| put(root, at));
+                }
+            }
+            Kind::Placed(put) => {
+                for entry in self.table(key, node)? {
+                    if !entry.name.starts_with('/') {
+                        return Err(self.error(&entry.at, "a place in a root is absolute"));
+                    }
+                    let text = self.expanded(key, &entry.node)?.value;
+                    inside(spec, |root| put(root, PathBuf::from(&entry.name), text));
+                }
+            }
         }
         Ok(())
     }
@@ -296,6 +350,16 @@ impl Reader<'_> {
         }
     }
 
+    /// A place in a private root.
+    fn place(&self, key: &Key, node: &Node) -> Result<PathBuf> {
+        let place = PathBuf::from(self.expanded(key, node)?.value);
+        if place.is_absolute() {
+            Ok(place)
+        } else {
+            Err(self.error(&node.at, "a place in a root is absolute"))
+        }
+    }
+
     fn variable_name<'n>(&self, name: &'n str, at: &Range<usize>) -> Result<&'n str> {
         if name.is_empty() || name.contains(['=', '\0']) {
             return Err(
@@ -316,7 +380,10 @@ impl Reader<'_> {
         let entries = match &node.value {
             Value::Text(_) => return Ok(BTreeMap::from([(names[0].to_owned(), node)])),
             Value::Table(entries) => entries,
-            _ => return Err(self.wants(key, node)),
+            other => {
+                let words = format!("an entry of {:?} wants text or a table, not {}", key.name, other.kind());
+                return Err(self.error(&node.at, words));
+            }
         };
         if let Some(other) = entries.iter().find(|entry| !names.contains(&entry.name.as_str())) {
             return Err(

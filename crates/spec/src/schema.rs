@@ -45,7 +45,18 @@ fn property(key: &Key) -> Value {
         Kind::Path(_) => json!({"type": "string", "minLength": 1}),
         Kind::Texts(_) | Kind::Extends => list(text),
         Kind::Pass => list(json!({"type": "string", "pattern": "^[^=]+$"})),
-        Kind::Grants(_) => list(json!({"type": "string", "minLength": 1})),
+        Kind::Grants(_) => list(entry(&["path", "at"], &json!({"type": "string", "minLength": 1}))),
+        Kind::Scratch => list(entry(&["path", "at", "keep"], &json!({"type": "string", "minLength": 1}))),
+        Kind::Memory => {
+            let mut entry = entry(&["at", "size"], &json!({"type": "string", "pattern": "^/"}));
+            entry["anyOf"][1]["properties"]["size"] = size();
+            list(entry)
+        }
+        Kind::Places(_) => list(json!({"type": "string", "pattern": "^/"})),
+        Kind::Placed(_) => {
+            json!({"type": "object", "propertyNames": {"pattern": "^/"}, "additionalProperties": text})
+        }
+        Kind::Root(keys) => json!({"anyOf": [{"type": "boolean"}, object(keys)]}),
         Kind::Ports(_) => list(json!({"type": "integer", "minimum": 0, "maximum": u16::MAX})),
         Kind::Grant(_) | Kind::Bool(_) => json!({"type": "boolean"}),
         Kind::Environment => table(text),
@@ -58,10 +69,7 @@ fn property(key: &Key) -> Value {
             });
             table(json!({"anyOf": [{"type": "string", "minLength": 1}, whole]}))
         }
-        Kind::Size(_) => json!({"anyOf": [
-            {"type": "integer", "minimum": 0},
-            {"type": "string", "pattern": "^[0-9]+ *([KkMGT](iB|B)?|B|iB)?$"},
-        ]}),
+        Kind::Size(_) => size(),
         Kind::Duration(least, _) => json!({"anyOf": [
             {"type": "integer", "minimum": u8::from(*least == Least::Some)},
             {"type": "string", "pattern": "^[0-9.]+(ms|s|m|h|d)?$"},
@@ -76,6 +84,26 @@ fn property(key: &Key) -> Value {
         map.insert("description".into(), key.help.into());
     }
     value
+}
+
+fn size() -> Value {
+    json!({"anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": "^[0-9]+ *([KkMGT](iB|B)?|B|iB)?$"},
+    ]})
+}
+
+/// Text, or a table with these keys, of which the first must be there.
+fn entry(names: &[&str], value: &Value) -> Value {
+    let properties: Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), value.clone())).collect();
+    let table = json!({
+        "type": "object",
+        "properties": properties,
+        "required": [names[0]],
+        "additionalProperties": false,
+    });
+    json!({"anyOf": [value, table]})
 }
 
 fn path() -> std::path::PathBuf {
@@ -107,7 +135,7 @@ fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
         ("type", Value::Object(_)) => rule == "object",
         ("minLength", Value::String(text)) => !text.is_empty(),
         // Patterns are for editors; what is read is tested where it is read.
-        ("pattern", _) => true,
+        ("pattern" | "propertyNames", _) => true,
         ("minimum", Value::Number(number)) => number.as_i64() >= rule.as_i64(),
         ("maximum", Value::Number(number)) => number.as_u64() <= rule.as_u64(),
         ("items", Value::Array(items)) => items.iter().all(|item| accepts(root, rule, item)),
@@ -165,6 +193,9 @@ fn schema_and_reader_agree() {
         "base = true\nread = ['a']\n[limits]\nmemory = '5M'\ntimeout = 3\ngrace = 0\n",
         "fd = { a = 'x', b = { path = 'x', write = true } }\nenv = { A = '' }\nloader = 'direct'\ndegrade = ['signals']\n",
         "base = true\n[profile.x]\nread = []\n",
+        "root = true\nread = ['a', { path = 'b', at = '/c' }]\nunix = ['/s']\nloopback = true\n",
+        "[root]\nscratch = ['a', { path = 'b', at = '/c', keep = 'd' }]\ntmpfs = ['/x', { at = '/y', size = 5 }]\ntmp = '5M'\n\
+         file = { '/f' = 'x' }\nsymlink = { '/l' = 'x' }\ndir = ['/d']\nhostname = 'h'\nuid = 1\ngid = 2\n",
     ] {
         assert_eq!(both(right), (true, true), "{right}");
     }
@@ -187,6 +218,11 @@ fn schema_and_reader_agree() {
         "[profile.x.profile]\n",
         "profile = 3",
         "cwd = ''",
+        "root = 3",
+        "[root]\nscratch = [{ at = '/x' }]",
+        "[root]\nscracth = []",
+        "[root]\ntmpfs = [{ at = '/x', path = '/y' }]",
+        "read = [{ path = 'x', to = '/y' }]",
     ] {
         assert_eq!(both(wrong), (false, false), "{wrong}");
     }
