@@ -3,11 +3,11 @@
 use std::process::Stdio;
 
 use beget::{Batch, Command, Grant, Limit, Loader, Nursery};
-use beget_tests::{beget, finish, is_root, mark, marked, text};
+use beget_tests::{Need, beget, finish, is_root, mark, marked, skip, text};
 use serde_json::Value;
 
 use super::groups::{groups_of, trees_can_be_limited};
-use super::told;
+use super::{ran, told};
 
 /// Holds so many mebibytes, for a moment.
 const HOLD: &str = "$x = 'x' x ($ARGV[0] << 20); select(undef, undef, undef, 0.5)";
@@ -190,4 +190,31 @@ fn a_group_that_cannot_be_limited_is_named() {
     let words = "limit --memory: needs a cgroup, and none can be made: what was given as a cgroup is none of version 2";
     assert!(error.starts_with(words), "{error}");
     assert_eq!(groups_of(std::process::id()), Vec::<std::path::PathBuf>::new());
+}
+
+/// Without a cgroup, an ordinary user's processes in a private root are counted by its own user namespace: others of this user do not
+/// count there, and it does not count among them.
+#[test]
+fn processes_in_a_private_root_are_counted_for_themselves() {
+    const TEST: &str = "processes_in_a_private_root_are_counted_for_themselves";
+    if is_root() {
+        return skip(TEST, Need::OrdinaryUser);
+    }
+    let bomb = "for i in 1 2 3 4 5 6 7 8; do sleep 10 & done; echo all";
+    let words = |count, script| {
+        ["--root", "--spawn", "--as-if", "cgroup=none", "--processes", count, "--", "sh", "-c", script]
+    };
+    let mut neighbours: Vec<_> = (0..12)
+        .map(|_| std::process::Command::new("sleep").arg("30").spawn().expect("sleep starts"))
+        .collect();
+    let (code, out, errors) = ran(&words("5", bomb));
+    assert!(code != Some(0) && out.is_empty(), "{code:?} {out} {errors}");
+    // Exactly so many: the shell and four more.
+    let four = "for i in 1 2 3 4; do sleep 0.1 & done; wait; echo four";
+    assert_eq!(ran(&words("5", four)).1, "four\n");
+    for neighbour in &mut neighbours {
+        assert!(neighbour.try_wait().expect("it is ours").is_none(), "a neighbour was ended");
+        neighbour.kill().expect("it is ours");
+        neighbour.wait().expect("it is ours");
+    }
 }

@@ -89,11 +89,12 @@ pub struct Resource {
 ///
 /// The fresh default: no core files and no raised priority; 1024 open files, up to the caller's hard limit; 8 MiB of stack
 /// likewise; everything else as much as the caller's hard limit. `given_up`: the limits of a tree that are set for each process, or for this
-/// user, for want of a cgroup ([`Authority::given_up`](crate::Authority)).
+/// user, for want of a cgroup ([`Authority::given_up`](crate::Authority)). `own_count`: the processes of a private root are counted for
+/// themselves, its first one among them.
 ///
 /// # Errors
 /// A limit above the caller's hard limit.
-pub fn resources(limits: &[Limit], given_up: &[Promise]) -> Result<Vec<Resource>, Error> {
+pub fn resources(limits: &[Limit], given_up: &[Promise], own_count: bool) -> Result<Vec<Resource>, Error> {
     let mut all = Vec::with_capacity(RESOURCES.len());
     for number in 0..RESOURCES.len() as u32 {
         let now = process::limit(number).map_err(|errno| Error::kernel("resource limits", errno))?;
@@ -110,6 +111,7 @@ pub fn resources(limits: &[Limit], given_up: &[Promise]) -> Result<Vec<Resource>
             let (resource, most) = match *limit {
                 Limit::OpenFiles(count) => (OPEN_FILES, count),
                 Limit::Memory(bytes) if given_up.contains(&Promise::Memory) => (DATA, bytes),
+                Limit::Processes(count) if own_count => (NPROC, count.saturating_add(1)),
                 Limit::Processes(count) if given_up.contains(&Promise::Processes) => (NPROC, count),
                 _ => continue,
             };

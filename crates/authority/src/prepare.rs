@@ -8,7 +8,7 @@ use beget_sys::seccomp::Instruction;
 use crate::cgroup::Means;
 use crate::error::{Error, Reason};
 use crate::filter::{self, Policy};
-use crate::promise::Circumstances;
+use crate::promise::{Circumstances, OWN_COUNT};
 use crate::root::{self, Layout, Root};
 use crate::{Enforced, Grant, Limit, Opened, Promise, Support, opened, ruleset};
 
@@ -68,6 +68,8 @@ pub struct Authority {
     pub opened: Vec<Opened>,
     /// Where its cgroup is made, when it needs one.
     pub groups: Arc<Means>,
+    /// Its processes are counted by their own user namespace.
+    pub own_count: bool,
     /// The limits of its tree that are only limits of each process, or of this user.
     pub given_up: Vec<Promise>,
 }
@@ -158,8 +160,20 @@ impl Authority {
             rights.0 &= ruleset::allowed(support, only);
         }
         let own_network = circumstances.own_network;
+        let own_count = enforced.iter().any(|line| line.by == Some(OWN_COUNT));
         let given_up = given_up(&enforced);
-        Ok(Authority { ruleset, filter, asking, enforced, own_network, layout, opened, groups, given_up })
+        Ok(Authority {
+            ruleset,
+            filter,
+            asking,
+            enforced,
+            own_network,
+            layout,
+            opened,
+            groups,
+            own_count,
+            given_up,
+        })
     }
 
     /// What an unconfined child is held to: nothing but the limits of its tree, which it could leave.
@@ -187,10 +201,22 @@ impl Authority {
             groups: &groups,
         };
         let enforced = keep(&[Promise::Memory, Promise::Processes], &circumstances, degraded)?;
+        let own_count = enforced.iter().any(|line| line.by == Some(OWN_COUNT));
         let given_up = given_up(&enforced);
         let (ruleset, filter, asking, opened) = (None, None, None, Vec::new());
         let (own_network, layout) = (false, None);
-        Ok(Authority { ruleset, filter, asking, enforced, own_network, layout, opened, groups, given_up })
+        Ok(Authority {
+            ruleset,
+            filter,
+            asking,
+            enforced,
+            own_network,
+            layout,
+            opened,
+            groups,
+            own_count,
+            given_up,
+        })
     }
 
     /// Keeps only those granted files that must stay open for the child's life, and gives back the others, so that closing them
@@ -225,7 +251,14 @@ fn keep(
     let part = match unkept.first() {
         None => return Ok(enforced),
         Some(promise @ (Promise::Memory | Promise::Processes)) => {
-            let why = circumstances.groups.why().unwrap_or("there are none here").to_owned();
+            let why = circumstances.groups.why().unwrap_or("there are none here");
+            let of_root = *promise == Promise::Processes
+                && !circumstances.root
+                && Circumstances { root: true, ..*circumstances }.own_count();
+            let why = format!(
+                "{why}{}",
+                if of_root { "; with --root its own user namespace counts them" } else { "" }
+            );
             return Err(Error { part: limit(promise), reason: Reason::NoCgroup(unkept, why) });
         }
         Some(promise @ Promise::Processors) => limit(promise),

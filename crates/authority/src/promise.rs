@@ -146,7 +146,16 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) groups: &'a Means,
 }
 
+/// What counts the processes of a private root, where there is no cgroup.
+pub(crate) const OWN_COUNT: &str = "resource limit, counted in its own user namespace (RLIMIT_NPROC)";
+
 impl Circumstances<'_> {
+    /// Whether the kernel counts the processes of a user namespace for themselves: from Linux 5.14 on, of which Landlock's second ABI (5.19) is the
+    /// sign. It never counts the processes of the machine's root.
+    pub(crate) fn own_count(&self) -> bool {
+        self.root && self.support.landlock_from(2) && !rustix::process::geteuid().is_root()
+    }
+
     /// The first mechanism that keeps `promise` here, or none; nothing at all when the promise is not made.
     pub(crate) fn mechanism(&self, promise: Promise) -> Option<Option<&'static str>> {
         let landlock = |abi: u32, words: &'static str| self.support.landlock_from(abi).then_some(words);
@@ -184,7 +193,7 @@ impl Circumstances<'_> {
             Promise::Memory if !self.memory => return None,
             Promise::Processes if !self.processes => return None,
             Promise::Memory => self.groups.memory(),
-            Promise::Processes => self.groups.processes(),
+            Promise::Processes => self.groups.processes().or_else(|| self.own_count().then_some(OWN_COUNT)),
             Promise::Processors if !self.processors => return None,
             Promise::Processors => filter("processor affinity, and a seccomp filter that keeps it"),
         })

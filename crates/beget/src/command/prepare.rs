@@ -233,7 +233,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         Authority::ambient(&command.limits, &command.degraded, command.support, groups)?
     };
     let null = slots.all.iter().any(|slot| slot.source == Source::Null).then(open_null).transpose()?;
-    let resources = limit::resources(&command.limits, &authority.given_up)?;
+    let resources = limit::resources(&command.limits, &authority.given_up, authority.own_count)?;
 
     let environment = environment(command, &slots)?;
     let strings = write::strings(command, &program, &environment)?;

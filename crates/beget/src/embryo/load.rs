@@ -244,7 +244,7 @@ fn stack(
     bytes[..8].copy_from_slice(&low.to_ne_bytes());
     bytes[8..].copy_from_slice(&high.to_ne_bytes());
     // The child's own limit, which does not depend on its creator's.
-    let limits = limit::resources(&[], &[])?;
+    let limits = limit::resources(&[], &[], false)?;
     let limit = limits.iter().find(|one| one.number == STACK).map_or(8 << 20, |one| one.bounds.soft);
     FirstStack {
         arguments: load.arguments,

@@ -128,7 +128,7 @@ impl Nursery {
 /// What an embryo is born with: the fresh defaults of a child, and the stub.
 fn birth_plan(session: bool) -> Result<Vec<u8>> {
     const PROGRAM: i32 = 1;
-    let resources = limit::resources(&[], &[])?;
+    let resources = limit::resources(&[], &[], false)?;
     let mut draft = Draft::new();
     if session {
         draft.push(Op::NewSession {});
