@@ -13,6 +13,7 @@ use beget_tests::{Need, Scratch, finish, has, program, skip, text};
 const CHAPTERS: &[(&str, &str)] = &[
     ("introduction.md", include_str!("../../docs/src/introduction.md")),
     ("untrusted.md", include_str!("../../docs/src/untrusted.md")),
+    ("root.md", include_str!("../../docs/src/root.md")),
     ("specs.md", include_str!("../../docs/src/specs.md")),
     ("limits.md", include_str!("../../docs/src/limits.md")),
     ("network.md", include_str!("../../docs/src/network.md")),
@@ -144,6 +145,7 @@ macro_rules! chapters {
 chapters! {
     introduction = "introduction.md", ["python3", "pgrep", "setsid"];
     untrusted = "untrusted.md", ["python3", "make", "gcc", "git", "find"];
+    root = "root.md", [];
     specs = "specs.md", ["python3", "bash"];
     limits = "limits.md", [];
     network = "network.md", ["python3"];
