@@ -368,6 +368,17 @@ fn what_cannot_be_had_is_told_where_it_is_asked_for() {
         125,
         "4:8: limit --cpus 0: there are not so many that this process may use, or it is none",
     );
+    told(
+        &with("root = true\nread = [{ path = \"none\", at = \"/x\" }]"),
+        125,
+        "4:9: grant --read none: no such file or directory",
+    );
+    told(
+        &with("read = [{ path = \"/\", at = \"/x\" }]"),
+        125,
+        "3:9: grant --read /:/x: another place is there only in a private root: add --root",
+    );
+    told(&with("[root]\nscratch = [\"none\"]"), 125, "4:12: root: --scratch none: no such file or directory");
     // What a flag asks for stands in no file.
     scratch.file("a.toml", "base = true\n");
     run_in(&scratch.at(""), &["run", "--spec", "a.toml", "--read", "none", "--", "true"])

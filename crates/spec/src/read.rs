@@ -163,6 +163,7 @@ impl Reader<'_> {
                         grant = Grant::At(Box::new(grant), self.place(key, at)?);
                     }
                     self.watch(&node.at, format_args!("grant {grant}"));
+                    self.watch(&node.at, format_args!("grant {}", grant.plain()));
                     spec.grants.push(grant);
                 }
             }
@@ -247,6 +248,7 @@ impl Reader<'_> {
                         .get("keep")
                         .map(|keep| self.path(keep, self.expanded(key, keep)?))
                         .transpose()?;
+                    self.watch(&node.at, format_args!("root: --scratch {}", path.display()));
                     inside(spec, |root| {
                         let root = root.scratch(path);
                         let root = if let Some(at) = at { root.scratch_at(at) } else { root };
@@ -273,6 +275,7 @@ impl Reader<'_> {
                     if !entry.name.starts_with('/') {
                         return Err(self.error(&entry.at, "a place in a root is absolute"));
                     }
+                    self.watch(&entry.at, format_args!("root: {}", entry.name));
                     let text = self.expanded(key, &entry.node)?.value;
                     inside(spec, |root| put(root, PathBuf::from(&entry.name), text));
                 }
@@ -353,6 +356,7 @@ impl Reader<'_> {
     /// A place in a private root.
     fn place(&self, key: &Key, node: &Node) -> Result<PathBuf> {
         let place = PathBuf::from(self.expanded(key, node)?.value);
+        self.watch(&node.at, format_args!("root: {}", place.display()));
         if place.is_absolute() {
             Ok(place)
         } else {
