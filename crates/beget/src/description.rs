@@ -78,7 +78,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// What stays open, whatever is granted: the kernel has no way to close it without namespaces.
+    /// What stays open, whatever is granted: the kernel has no way to close it, or none without a private root.
     #[must_use]
     pub fn stays_open(&self) -> Vec<&'static str> {
         if self.ambient {

@@ -45,6 +45,24 @@
 //! `tokio`, off by default: the same names for programs that run on tokio, in the module `tokio`. Without it nothing of an async runtime
 //! is built.
 //!
+//! With a [`Root`] what was not granted does not exist, where the system allows user namespaces:
+//!
+//! ```
+//! use beget::{Command, Grant, Root, Stdio};
+//!
+//! let output = Command::new("/bin/cat")
+//!     .args(["/greeting"])
+//!     .grant(Grant::Base)
+//!     .root(Root::new().file("/greeting", "hello"))
+//!     .stdout(Stdio::piped())
+//!     .output();
+//! match output {
+//!     Ok(output) => assert_eq!(output.stdout, b"hello"),
+//!     // It says what is refused, and what would be lost without it.
+//!     Err(error) => assert_eq!(error.part(), "promise root"),
+//! }
+//! ```
+//!
 //! # Safety idea
 //!
 //! A birth is a plan, built here from descriptors that are already open, and run by the interpreter of `beget-plan` in the new
@@ -52,8 +70,8 @@
 //!
 //! # What it does not do
 //!
-//! It makes no namespaces: the names and attributes of the user's own files stay visible by path; see SECURITY.md. A child that was
-//! born without a [`Nursery`] of its own may leave grandchildren behind.
+//! Without a [`Root`] it makes no namespaces: the names and attributes of the user's own files stay visible by path; see SECURITY.md. A child
+//! that was born without a [`Nursery`] of its own may leave grandchildren behind.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
