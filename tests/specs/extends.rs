@@ -55,6 +55,28 @@ fn what_was_given_can_be_taken_back() {
 }
 
 #[test]
+fn of_descriptors_of_one_name_the_last_is_given() {
+    let scratch = Scratch::new();
+    for name in ["one", "two", "three"] {
+        scratch.file(name, format!("{name}\n"));
+    }
+    let spec = "
+extends = [\"first\"]
+fd = { x = \"two\" }
+base = true
+spawn = true
+program = \"sh\"
+arguments = [\"-c\", \"cat <&3; cat <&4; echo $LISTEN_FDNAMES\"]
+[profile.first]
+fd = { x = \"one\", y = \"three\" }
+";
+    scratch.file("a.toml", spec);
+    run_in(&scratch.at(""), &["run", "--spec", "a.toml"]).prints("three\ntwo\ny:x\n");
+    run_in(&scratch.at(""), &["run", "--spec", "a.toml", "--fd", "x=one"])
+        .refuses("beget: slot x: the name is there already\n");
+}
+
+#[test]
 fn each_profile_takes_effect_once() {
     let scratch = Scratch::new();
     let spec = "

@@ -64,3 +64,25 @@ fn the_library_makes_a_command_of_it() {
     let empty = Spec::default().command().expect_err("it names no program");
     assert_eq!(empty.to_string(), "program: no name was given");
 }
+
+/// What a file of the largest size may hold is read in the time that such a file takes, not in its square.
+#[test]
+fn a_file_of_many_profiles_is_read() {
+    let scratch = Scratch::new();
+    let mut spec = String::from("base = true\nextends = [\n");
+    for number in 0..40_000 {
+        let _ = writeln!(spec, "\"p{number}\",");
+    }
+    spec += "]\n";
+    for number in 0..40_000 {
+        let _ = writeln!(
+            spec,
+            "[profile.p{number}]\nenv = {{ N = \"{number}\" }}\nfd = {{ f{number} = \"/dev/null\" }}"
+        );
+    }
+    assert!(spec.len() < beget_spec::LARGEST);
+    let path = scratch.file("a.toml", &spec);
+    let read = Spec::read(path.as_ref(), None, &Variables::new()).expect("it is right");
+    assert_eq!(read.descriptors.len(), 40_000);
+    assert_eq!(read.environment.last().map(|(_, value)| value.clone()), Some(Some("39999".into())));
+}

@@ -4,7 +4,7 @@
 //! too long, is an error that shows it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -93,8 +93,8 @@ impl Spec {
     /// The spec that these entries of another file say.
     #[cfg(feature = "serde")]
     pub(crate) fn of_entries(entries: Vec<Entry>, variables: &Variables) -> Result<Spec> {
-        let document =
-            Document { file: File { name: String::new(), folder: None, text: String::new() }, entries };
+        let file = File { name: String::new(), folder: None, text: String::new() };
+        let document = Document::new(file, entries);
         document.check()?;
         let mut loader = Loader::new(variables);
         loader.documents.push(document);
@@ -121,9 +121,18 @@ impl Spec {
 struct Document {
     file: File,
     entries: Vec<Entry>,
+    /// Where among the profiles one of a name stands.
+    by_name: BTreeMap<String, usize>,
 }
 
 impl Document {
+    fn new(file: File, entries: Vec<Entry>) -> Document {
+        let mut document = Document { file, entries, by_name: BTreeMap::new() };
+        let names = document.profiles().iter().enumerate();
+        document.by_name = names.map(|(at, profile)| (profile.name.clone(), at)).collect();
+        document
+    }
+
     fn profiles(&self) -> &[Entry] {
         match self.entries.iter().find(|entry| entry.name == "profile").map(|entry| &entry.node.value) {
             Some(Value::Table(profiles)) => profiles,
@@ -132,7 +141,7 @@ impl Document {
     }
 
     fn profile(&self, name: &str) -> Option<&[Entry]> {
-        match &self.profiles().iter().find(|profile| profile.name == name)?.node.value {
+        match &self.profiles()[*self.by_name.get(name)?].node.value {
             Value::Table(entries) => Some(entries),
             _ => None,
         }
@@ -193,7 +202,7 @@ struct Loader<'a> {
     documents: Vec<Document>,
     /// By where they really are; shipped ones by name.
     known: BTreeMap<PathBuf, usize>,
-    done: Vec<Place>,
+    done: BTreeSet<Place>,
     /// From the one asked for to the one that is read.
     chain: Vec<Place>,
 }
@@ -205,7 +214,7 @@ impl<'a> Loader<'a> {
             watch: None,
             documents: Vec::new(),
             known: BTreeMap::new(),
-            done: Vec::new(),
+            done: BTreeSet::new(),
             chain: Vec::new(),
         }
     }
@@ -213,6 +222,12 @@ impl<'a> Loader<'a> {
     fn spec(&mut self, file: usize, profile: Option<&str>) -> Result<Spec> {
         let mut spec = Spec::default();
         self.apply(&mut spec, (file, profile.map(str::to_owned)))?;
+        // Of descriptors of one name the last is meant; the command would refuse two.
+        let mut names = BTreeSet::new();
+        let mut last: Vec<_> =
+            spec.descriptors.into_iter().rev().filter(|one| names.insert(one.name.clone())).collect();
+        last.reverse();
+        spec.descriptors = last;
         Ok(spec)
     }
 
@@ -242,7 +257,7 @@ impl<'a> Loader<'a> {
 
     fn add(&mut self, key: PathBuf, file: File) -> Result<usize> {
         let entries = node::parse(&file)?;
-        let document = Document { file, entries };
+        let document = Document::new(file, entries);
         document.check()?;
         self.documents.push(document);
         self.known.insert(key, self.documents.len() - 1);
@@ -276,7 +291,7 @@ impl<'a> Loader<'a> {
         spec.description = None;
         reader.apply(spec, KEYS, entries)?;
         self.chain.pop();
-        self.done.push(place);
+        self.done.insert(place);
         Ok(())
     }
 

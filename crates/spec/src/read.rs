@@ -79,9 +79,10 @@ pub(crate) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
 
 /// `; did you mean "X"?`, or all there are.
 pub(crate) fn hint(word: &str, words: &[&str]) -> String {
+    const MANY: usize = 30;
     match nearest(word, words) {
         Some(right) => format!("; did you mean {right:?}?"),
-        None if words.is_empty() => String::new(),
+        None if words.is_empty() || words.len() > MANY => String::new(),
         None => format!("; there are {}", words.join(", ")),
     }
 }
@@ -207,7 +208,6 @@ impl Reader<'_> {
             Kind::Descriptors => {
                 for entry in self.table(key, node)? {
                     let descriptor = self.descriptor(key, entry)?;
-                    spec.descriptors.retain(|other| other.name != descriptor.name);
                     self.watch(&entry.at, format_args!("grant --fd {descriptor}"));
                     spec.descriptors.push(descriptor);
                 }
