@@ -49,7 +49,7 @@ fn preparation(options: &Options, programs: &Programs, report: &mut Report) {
         Entry::new("build one filter", move || timed(|| done(Ok(filter::build(&policy))))),
         Entry::new("find the empty keyring", || timed(|| done(Ok(keyring::look())))),
         Entry::new("read the limits", || {
-            timed(|| done(limit::resources(&[], &[]).map_err(|e| e.to_string())))
+            timed(|| done(limit::resources(&[], &[], false).map_err(|e| e.to_string())))
         }),
     ];
     if let Some(program) = programs.all.last() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use beget_sys::landlock::fs;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -62,7 +62,7 @@ impl fmt::Display for Rights {
 /// A granted file or directory.
 #[derive(Debug)]
 pub struct Opened {
-    pub(crate) file: OwnedFd,
+    pub(crate) file: Arc<OwnedFd>,
     /// What may be done with it, masked by what it is.
     pub rights: Rights,
     /// The name it was asked for by.
@@ -108,7 +108,7 @@ impl Opened {
         // A right that does not fit the kind of file would make the kernel refuse the whole rule.
         let rights = if directory { rights } else { Rights(rights.0 & fs::ON_FILES) };
         Opened {
-            file,
+            file: Arc::new(file),
             rights,
             path: path.to_owned(),
             directory,
@@ -204,7 +204,7 @@ fn open_base(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error> {
             Ok(file) => {
                 let rights = if directory { rights } else { Rights(rights.0 & fs::ON_FILES) };
                 opened.push(Opened {
-                    file,
+                    file: Arc::new(file),
                     rights,
                     path: path.into(),
                     directory,

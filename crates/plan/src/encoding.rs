@@ -27,8 +27,9 @@ pub const HEADER: usize = 32;
 pub const RECORD: usize = 32;
 /// The longest plan taken, in bytes: room for the kernel's own limit on arguments, and no more.
 pub const LONGEST: usize = 16 << 20;
-/// The most descriptors that a plan may place.
-pub const MOST_DESCRIPTORS: usize = 4096;
+/// The most descriptors that may come with a plan. One that goes to a nursery or an embryo has
+/// [`MOST_GIVEN`](crate::message::MOST_GIVEN) at most.
+pub const MOST_DESCRIPTORS: usize = 65_536;
 /// Room for `LISTEN_PID=` and a number, in words of eight bytes.
 pub(crate) const LISTEN_WORDS: usize = 4;
 

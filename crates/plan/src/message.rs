@@ -13,7 +13,7 @@
 //!
 //! Safety idea: one definition for both sides; a body is an allegation until [`Batch::check`] has looked at every offset in it.
 
-use crate::encoding::{LONGEST, MOST_DESCRIPTORS};
+use crate::encoding::LONGEST;
 
 /// The first word of a message.
 pub const MAGIC: u32 = u32::from_ne_bytes(*b"BGTM");
@@ -22,7 +22,7 @@ pub const HEADER: usize = 32;
 /// The longest body taken, in bytes.
 pub const LONGEST_BODY: usize = 4 * LONGEST;
 /// The most descriptors that one message brings.
-pub const MOST_GIVEN: usize = MOST_DESCRIPTORS;
+pub const MOST_GIVEN: usize = 4096;
 /// The most births in one batch.
 pub const MOST_ITEMS: usize = 65_536;
 /// How many births one answer tells of at most, each with its pidfd.

@@ -5,6 +5,7 @@ use std::fs::Metadata;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use beget_sys::Errno;
 use beget_sys::landlock::fs;
@@ -19,7 +20,7 @@ use crate::{Opened, Rights, base};
 #[derive(Debug)]
 pub struct Source {
     /// The file, opened.
-    pub file: OwnedFd,
+    pub file: Arc<OwnedFd>,
     /// Its name.
     pub path: PathBuf,
 }
@@ -189,7 +190,7 @@ impl Plan {
                 }
                 None => {
                     let own = at == path;
-                    let file = one.file.try_clone().map_err(|error| failed(&one.path, &error))?;
+                    let file = Arc::clone(&one.file);
                     let source = Source { file, path };
                     self.wanted.insert(at, What::Bind { source, directory: one.directory, attributes, own });
                 }
@@ -278,7 +279,7 @@ impl Plan {
         for at in ["/proc/keys", "/proc/key-users"] {
             let null = opened.iter().find(|one| one.path == Path::new("/dev/null"));
             if let Some(null) = null.filter(|_| Path::new(at).exists()) {
-                let file = null.file.try_clone().map_err(|error| failed(Path::new(at), &error))?;
+                let file = Arc::clone(&null.file);
                 let source = Source { file, path: null.real_path() };
                 let attributes = PLAIN | attribute::READ_ONLY | attribute::NO_EXECUTE;
                 mounts.push((at, What::Bind { source, directory: false, attributes, own: false }));
@@ -452,7 +453,7 @@ fn open_directory(path: &Path, flag: &str) -> Result<Source, Error> {
         Error::kernel(&format!("root: {flag} {}", path.display()), Errno(errno.raw_os_error()))
     })?;
     let path = crate::real_path(&file).unwrap_or_else(|| path.to_owned());
-    Ok(Source { file, path })
+    Ok(Source { file: Arc::new(file), path })
 }
 
 /// A place in a root: absolute, and without a step back.

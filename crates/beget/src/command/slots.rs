@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use beget_plan::encoding::MOST_DESCRIPTORS;
+use beget_plan::message::MOST_GIVEN;
 use beget_sys::process;
 
 use super::Command;
@@ -115,8 +115,8 @@ impl Slots {
     fn check_numbers(&self) -> Result<()> {
         let limit = process::limit(beget_authority::limit::OPEN_FILES).map_or(1024, |bounds| bounds.soft);
         let count = self.all.len();
-        if count > MOST_DESCRIPTORS {
-            return Err(Error::new("slots", format!("more than {MOST_DESCRIPTORS}"), Fault::Caller));
+        if count > MOST_GIVEN {
+            return Err(Error::new("slots", format!("more than {MOST_GIVEN}"), Fault::Caller));
         }
         for slot in &self.all {
             let part = || format!("slot {}", slot.name);

@@ -6,7 +6,8 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use beget_authority::limit::Resource;
-use beget_plan::encoding::{LONGEST, MOST_DESCRIPTORS};
+use beget_plan::encoding::LONGEST;
+use beget_plan::message::MOST_GIVEN;
 use beget_plan::op::mapping;
 use beget_plan::{Engine, Malformed, Op, Plan};
 use beget_sys::Errno;
@@ -214,7 +215,7 @@ impl<'fd> Part<'fd> {
         Plan::check_part(plan, Engine::Fresh).map_err(|refusal| {
             let too_long = |part: &str| Error::kernel(part, Errno::EMSGSIZE, Fault::Caller);
             let Malformed::Range(index) = refusal else {
-                let large = plan.len() > LONGEST || self.descriptors.len() > MOST_DESCRIPTORS;
+                let large = plan.len() > LONGEST || self.descriptors.len() > MOST_GIVEN;
                 return if large { too_long("part") } else { Error::malformed_plan(refusal) };
             };
             match self.writer.draft.ops().get(index as usize) {

@@ -8,15 +8,15 @@ use beget_sys::{Errno, descriptor, process};
 
 use super::leave::{self, Whereabouts};
 use super::{CHANNEL, Start, channel, stack_in};
-use crate::encoding::{MOST_DESCRIPTORS, Plan};
+use crate::encoding::Plan;
 use crate::interpreter::{self, Bench, Fault, Outcome};
 use crate::memory::Home;
-use crate::message::{Header, Hello, kind};
+use crate::message::{Header, Hello, MOST_GIVEN, kind};
 use crate::op::{Engine, Op, mapping};
 use channel::{Body, Came, Line, ROOM};
 
 /// Numbers of received descriptors, at the beginning of the workplace.
-const NUMBERS: usize = MOST_DESCRIPTORS / 2;
+const NUMBERS: usize = MOST_GIVEN / 2;
 
 /// An answer to a part that is no plan.
 const REFUSED: Fault = Fault { op: u32::MAX, errno: Errno::EINVAL };

@@ -17,8 +17,10 @@ use beget_sys::{Errno, descriptor};
 use super::channel::{self, Body, Came, Line, ROOM};
 use super::{CHANNEL, CREATOR, Start, role, stack_in, tree};
 use crate::birth::{self, Birth, Room};
-use crate::encoding::{MOST_DESCRIPTORS, Plan};
-use crate::message::{self, BORN_AT_ONCE, Batch, Born, HEADER, Header, MOST_ITEMS, change, flag, kind};
+use crate::encoding::Plan;
+use crate::message::{
+    self, BORN_AT_ONCE, Batch, Born, HEADER, Header, MOST_GIVEN, MOST_ITEMS, change, flag, kind,
+};
 use crate::op::Engine;
 
 /// Process numbers are below this (`PID_MAX_LIMIT`).
@@ -35,7 +37,7 @@ const SIGCONT: i32 = 18;
 const USAGE: usize = size_of::<Usage>();
 
 /// Rooms in the workplace, in words.
-const NUMBERS: usize = MOST_DESCRIPTORS / 2;
+const NUMBERS: usize = MOST_GIVEN / 2;
 const CHILD_STACK: usize = (32 << 10) / 8;
 
 struct Nursery<'a> {
