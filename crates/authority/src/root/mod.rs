@@ -5,6 +5,8 @@
 
 mod layout;
 mod links;
+mod order;
+mod places;
 
 use std::path::{Path, PathBuf};
 
