@@ -20,6 +20,16 @@ pub(crate) struct Places {
     pub(crate) listener: Option<i32>,
 }
 
+/// Whether this process may give up its supplementary groups: it has the capability, and no user namespace around it denies the call
+/// (`man 7 user_namespaces`).
+pub(crate) fn may_set_groups() -> Result<bool> {
+    const CAP_SETGID: u64 = 1 << 6;
+    let held =
+        process::capabilities().map_err(|errno| Error::kernel("capabilities", errno, Fault::Kernel))?;
+    let denied = || std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny");
+    Ok(held & CAP_SETGID != 0 && !denied())
+}
+
 /// Adds all that a child with ambient authority does without. `groups`: it has its creator's supplementary groups still.
 pub(crate) fn write(
     authority: &Authority,
@@ -28,16 +38,13 @@ pub(crate) fn write(
     places: Places,
     writer: &mut Writer,
 ) -> Result<()> {
-    const CAP_SETGID: u32 = 6;
     let name = writer.draft.string(keyring::NAME);
     match keyring {
         Keyring::Made(serial) => writer.push(Op::JoinKeyring { name, serial }, "session keyring"),
         Keyring::Missing => writer.push(Op::MakeKeyring { name }, "session keyring"),
         Keyring::None => {}
     }
-    let capabilities =
-        process::capabilities().map_err(|errno| Error::kernel("capabilities", errno, Fault::Kernel))?;
-    if capabilities & 1 << CAP_SETGID != 0 && groups {
+    if groups && may_set_groups()? {
         let groups = writer.draft.numbers(&[]);
         writer.push(Op::Groups { groups }, "supplementary groups");
     }

@@ -58,6 +58,12 @@ impl Error {
         Error::new("plan", refusal.to_string(), Fault::Beget)
     }
 
+    /// The same with a reason why it is not helped.
+    pub(crate) fn and(mut self, words: &str) -> Error {
+        self.words = format!("{}; {words}", self.words);
+        self
+    }
+
     pub(crate) fn with_fault(mut self, fault: Fault) -> Error {
         self.fault = fault;
         self

@@ -134,6 +134,12 @@ impl Root {
         self
     }
 
+    /// Whether nothing was put in: then a program that can do without a root misses nothing that it was to have.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Whether the last thing put in is a [`scratch`](Root::scratch).
     #[must_use]
     pub fn ends_in_scratch(&self) -> bool {

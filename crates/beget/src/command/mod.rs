@@ -342,10 +342,10 @@ impl Command {
     pub fn spawn(&mut self) -> Result<Process> {
         prepare::check_streams(self)?;
         let (prepared, opened) = self.prepare()?;
-        let process = spawn::spawn(self, &prepared);
-        if process.as_ref().is_err_and(|error| self.gives_up_root(error)) {
-            return self.spawn();
-        }
+        let process = spawn::spawn(self, &prepared).or_else(|error| {
+            self.do_without_root(error)?;
+            self.spawn()
+        });
         // Closed only now, when the child runs already; in it they are closed at its birth.
         drop(opened);
         process
@@ -391,11 +391,8 @@ impl Command {
     /// # Errors
     /// Those of a spawn, as far as they show before the birth.
     pub fn describe(&mut self) -> Result<Description> {
-        if self.private_root().is_some()
-            && let Err(error) = Nursery::could_be_in_root()
-            && !self.gives_up_root(&error)
-        {
-            return Err(error);
+        if self.private_root().is_some() {
+            Nursery::could_be_in_root().or_else(|error| self.do_without_root(error))?;
         }
         Ok(describe::describe(self, &prepare::prepare(self)?))
     }
@@ -425,16 +422,21 @@ impl Command {
         Ok(Arc::new(prepared))
     }
 
-    /// Whether `error` says that there can be no private root here, and the command is to go on without one.
-    fn gives_up_root(&mut self, error: &Error) -> bool {
-        let gives_up = error.fault() == Fault::Unkept
-            && self.private_root().is_some()
-            && self.degraded.contains(&Promise::Root);
-        if gives_up {
-            (self.prepared, self.prepared_to_collect) = (None, None);
-            self.root_given_up = true;
+    /// Goes on without a private root where `error` says that there can be none here, and that was given up; else gives the error back. One
+    /// that something was put into is not given up: the program was to have that.
+    fn do_without_root(&mut self, error: Error) -> Result<()> {
+        if error.fault() != Fault::Unkept || self.private_root().is_none() {
+            return Err(error);
         }
-        gives_up
+        if !self.degraded.contains(&Promise::Root) {
+            return Err(error.and("give it up with --degrade root"));
+        }
+        if !self.root.as_ref().is_some_and(Root::is_empty) {
+            return Err(error.and("it cannot be given up, for something was put into it"));
+        }
+        (self.prepared, self.prepared_to_collect) = (None, None);
+        self.root_given_up = true;
+        Ok(())
     }
 
     /// The private root that it is to have.

@@ -473,7 +473,6 @@ fn gone() -> Error {
 /// Executes the stub as a nursery, in a child of this process that holds the channel and nothing else.
 fn start(role: &CStr, channel: &OwnedFd, root: Option<RootRequest<'_>>) -> Result<Child> {
     const PROGRAM: i32 = 2;
-    const CAP_SETGID: u64 = 1 << 6;
     let files = process::limit(OPEN_FILES).map_err(failed)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory =
@@ -487,7 +486,7 @@ fn start(role: &CStr, channel: &OwnedFd, root: Option<RootRequest<'_>>) -> Resul
         (Some(root), Some(helpers)) => {
             descriptors.push(helpers.creator.as_fd());
             root::write(root, helpers, &mut descriptors, &mut writer)?;
-            let without_groups = process::capabilities().map_err(failed)? & CAP_SETGID != 0;
+            let without_groups = crate::confine::may_set_groups()?;
             engine::Place { cgroup: root.cgroup, namespaces: root::AT_BIRTH, without_groups }
         }
         _ => {

@@ -159,7 +159,7 @@ fn options(list: &[(&str, String)], writer: &mut Writer) -> Result<beget_plan::o
 
 /// What is lost without a private root.
 const WITHOUT: &str = "without it names, sizes and times of this user's files and the numbers of processes are seen, and what takes its own \
-                       session outlives a killed launcher longer; give it up with --degrade root";
+                       session outlives a killed launcher longer";
 
 /// No process could be made in namespaces of its own.
 pub(super) fn refused(errno: Errno) -> Error {
