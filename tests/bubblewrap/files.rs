@@ -145,6 +145,48 @@ fn nothing_is_made_outside() {
     assert_eq!(names, ["some-file", "some-folder"]);
 }
 
+/// Also where the program may write: what is put into a granted folder would stay there, by whatever links the way to it leads.
+#[test]
+fn nothing_is_made_in_a_granted_folder() {
+    if !has_root("nothing_is_made_in_a_granted_folder") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (folder, other) = (scratch.at("folder"), scratch.at("other"));
+    for made in [&folder, &other, &format!("{folder}/there")] {
+        std::fs::create_dir(made).unwrap();
+    }
+    std::os::unix::fs::symlink(&other, format!("{folder}/link")).unwrap();
+    let link = format!("/way={folder}");
+    let grants = ["--write", &folder, "--write", &other, "--symlink", &link];
+    for place in [&folder, &format!("{folder}/link"), &format!("{folder}/there"), "/way"] {
+        for (flag, rest) in [("--file", "=text"), ("--symlink", "=/etc"), ("--dir", ""), ("--tmpfs", "")] {
+            let flags = [flag, &format!("{place}/new{rest}")];
+            let (code, _, errors) = rooted(&[&grants[..], &flags].concat(), &["true"]);
+            assert!(code == Some(125) && errors.starts_with("beget: root: "), "{flags:?}: {errors}");
+        }
+        refused(&[&grants[..], &["--read", &format!("/etc/hosts:{place}/new")]].concat(), "root: ");
+    }
+    for empty in [&other, &format!("{folder}/there")] {
+        assert_eq!(std::fs::read_dir(empty).unwrap().count(), 0, "{empty}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+    // What is there already is a place.
+    let memory = format!("{folder}/there");
+    let script = format!("echo x > {memory}/inside && ls {memory}");
+    assert_eq!(in_shell(&[&grants[..], &["--tmpfs", &memory]].concat(), &script), fine("inside\n"));
+    assert_eq!(std::fs::read_dir(memory).unwrap().count(), 0);
+}
+
+/// The system's whole tree, to read, with the links that others have made for them.
+#[test]
+fn all_that_there_is_can_be_granted() {
+    if !has_root("all_that_there_is_can_be_granted") {
+        return;
+    }
+    assert_eq!(rooted(&["--read", "/"], &["test", "-d", "/etc", "-a", "-e", "/bin/sh"]), fine(""));
+}
+
 #[test]
 fn a_socket_is_reached_by_its_path() {
     let test = "a_socket_is_reached_by_its_path";

@@ -66,6 +66,42 @@ fn what_is_changed_can_be_kept() {
     }
 }
 
+/// A program that could once write the folder left links there: what the next one changes would be written elsewhere.
+#[test]
+fn changes_are_kept_in_the_folder_itself() {
+    if !has_overlays("changes_are_kept_in_the_folder_itself") {
+        return;
+    }
+    for linked in [&["changes", ".work"][..], &["changes"], &[".work"]] {
+        let scratch = Scratch::new();
+        let (folder, keep) = (lower(&scratch, "lower"), scratch.at("keep"));
+        std::fs::create_dir(&keep).unwrap();
+        for name in linked {
+            let elsewhere = scratch.at(&format!("elsewhere{name}"));
+            std::fs::create_dir(&elsewhere).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, format!("{keep}/{name}")).unwrap();
+        }
+        refused(&["--scratch", &folder, "--keep", &keep], &format!("root: {keep}/{}: ", linked[0]));
+    }
+}
+
+/// They would be kept, and be in the way of the next.
+#[test]
+fn what_is_made_is_not_among_the_changes() {
+    if !has_overlays("what_is_made_is_not_among_the_changes") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (folder, keep) = (lower(&scratch, "lower"), scratch.at("keep"));
+    std::fs::create_dir(&keep).unwrap();
+    let file = format!("{folder}/new=text");
+    refused(&["--scratch", &folder, "--keep", &keep, "--file", &file], &format!("root: {folder}/new: "));
+    assert_eq!(
+        rooted(&["--scratch", &folder, "--file", &file], &["cat", &format!("{folder}/new")]),
+        fine("text")
+    );
+}
+
 #[test]
 fn keeping_belongs_to_a_scratch() {
     let scratch = Scratch::new();

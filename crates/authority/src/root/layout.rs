@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Root;
 use super::order::{in_order, make_kept};
-use super::places::{Places, failed};
+use super::places::Places;
 use crate::error::Error;
 use crate::{Opened, Rights};
 
@@ -81,9 +81,6 @@ impl Layout {
     /// # Errors
     /// Those of making a folder.
     pub fn make_kept(&self) -> Result<(), Error> {
-        for (folder, mode) in &self.kept {
-            make_kept(folder, *mode).map_err(|error| failed(folder, &error))?;
-        }
-        Ok(())
+        self.kept.iter().try_for_each(|(folder, mode)| make_kept(folder, *mode))
     }
 }

@@ -9,6 +9,14 @@ const MOST: usize = 40;
 
 /// Each link on the way along `path`, with what it says, in order; and where the way ends.
 pub(crate) fn along(path: &Path) -> (Vec<(PathBuf, PathBuf)>, PathBuf) {
+    walk(path, |place| std::fs::read_link(place).ok())
+}
+
+/// The same where `says` tells what the link at a place says, if there is one.
+pub(crate) fn walk(
+    path: &Path,
+    says: impl Fn(&Path) -> Option<PathBuf>,
+) -> (Vec<(PathBuf, PathBuf)>, PathBuf) {
     let mut links = Vec::new();
     let mut place = PathBuf::from("/");
     let mut rest = parts(path);
@@ -21,8 +29,8 @@ pub(crate) fn along(path: &Path) -> (Vec<(PathBuf, PathBuf)>, PathBuf) {
             continue;
         }
         let next = place.join(&part);
-        match std::fs::read_link(&next) {
-            Ok(target) if links.len() < MOST => {
+        match says(&next) {
+            Some(target) if links.len() < MOST => {
                 if target.is_absolute() {
                     place = PathBuf::from("/");
                 }

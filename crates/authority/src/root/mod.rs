@@ -6,6 +6,7 @@
 mod layout;
 mod links;
 mod order;
+mod outside;
 mod places;
 
 use std::path::{Path, PathBuf};

@@ -1,22 +1,25 @@
 //! The order in which a private root is made: folders before what is in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use beget_sys::namespace::attribute;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
-use super::ROOM;
 use super::layout::Item;
-use super::places::{PLAIN, What, wrong};
+use super::places::{PLAIN, What, failed, wrong};
+use super::{ROOM, outside};
 use crate::error::Error;
 
 /// The order: by depth, each with the folders it lies in before it, and what is sealed last.
 pub(super) fn in_order(wanted: BTreeMap<PathBuf, What>) -> Result<Vec<Item>, Error> {
+    let mut made = outside::places(&wanted)?;
+    made.insert(PathBuf::from("/"));
     let mut wanted: Vec<(PathBuf, What)> = wanted.into_iter().collect();
     wanted.sort_by_key(|(at, _)| at.components().count());
     let mut items = Vec::with_capacity(wanted.len() * 2 + 8);
-    let mut made: BTreeSet<PathBuf> = [PathBuf::from("/")].into();
     let own_devices =
         wanted.iter().any(|(at, what)| at == Path::new("/dev") && matches!(what, What::Mount { .. }));
     for (at, what) in wanted {
@@ -26,7 +29,9 @@ pub(super) fn in_order(wanted: BTreeMap<PathBuf, What>) -> Result<Vec<Item>, Err
                 items.push(Item::Directory { at: folder, mode: 0o755 });
             }
         }
-        made.insert(at.clone());
+        if made.insert(at.clone()) {
+            items.extend(place(&at, &what));
+        }
         make(at, what, &mut items)?;
     }
     if own_devices {
@@ -35,28 +40,28 @@ pub(super) fn in_order(wanted: BTreeMap<PathBuf, What>) -> Result<Vec<Item>, Err
     Ok(items)
 }
 
-fn make(at: PathBuf, what: What, items: &mut Vec<Item>) -> Result<(), Error> {
-    let is_root = at == Path::new("/");
+/// What is made to put it at.
+fn place(at: &Path, what: &What) -> Option<Item> {
+    let at = at.to_owned();
     match what {
-        What::Directory => items.push(Item::Directory { at, mode: 0o755 }),
+        What::File { .. } | What::Link { .. } => None,
+        What::Bind { directory: false, .. } => Some(Item::File { at, contents: Vec::new(), mode: 0o444 }),
+        _ => Some(Item::Directory { at, mode: 0o755 }),
+    }
+}
+
+fn make(at: PathBuf, what: What, items: &mut Vec<Item>) -> Result<(), Error> {
+    match what {
+        What::Directory => {}
         What::File { contents } => items.push(Item::File { at, contents, mode: 0o444 }),
         What::Link { target } => items.push(Item::Link { at, target }),
-        What::Bind { source, directory, attributes, .. } => {
-            match directory {
-                true if is_root => {}
-                true => items.push(Item::Directory { at: at.clone(), mode: 0o755 }),
-                false => items.push(Item::File { at: at.clone(), contents: Vec::new(), mode: 0o444 }),
-            }
-            items.push(Item::Bind { source, at, attributes });
-        }
+        What::Bind { source, attributes, .. } => items.push(Item::Bind { source, at, attributes }),
         What::Mount { filesystem, options, attributes } => {
-            items.push(Item::Directory { at: at.clone(), mode: 0o755 });
             items.push(Item::Mount { filesystem, options, at, attributes });
         }
         What::Scratch { lower, status, keep } => {
             // What the overlay is made of is mounted at its own place first, and covered by it.
             let mode = status.permissions().mode() & 0o1777;
-            items.push(Item::Directory { at: at.clone(), mode: 0o755 });
             let options = vec![("size", ROOM.to_string()), ("mode", "700".to_owned())];
             items.push(Item::Mount { filesystem: "tmpfs", options, at: at.clone(), attributes: PLAIN });
             let lower_at = at.join("lower");
@@ -101,14 +106,18 @@ const CHANGES: &str = "changes";
 /// What overlayfs works in.
 const WORK: &str = ".work";
 
-pub(super) fn make_kept(folder: &Path, mode: u32) -> std::io::Result<()> {
+/// One that is there already must be a folder itself: through a link that an earlier program left, this one's changes would go elsewhere.
+pub(super) fn make_kept(folder: &Path, mode: u32) -> Result<(), Error> {
     for (name, mode) in [(CHANGES, mode), (WORK, 0o700)] {
         let path = folder.join(name);
-        match std::fs::create_dir(&path) {
-            Ok(()) => std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let done = match rustix::fs::mkdir(&path, Mode::RWXU) {
+            Ok(()) => rustix::fs::open(&path, flags, Mode::empty())
+                .and_then(|made| rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))),
+            Err(Errno::EXIST) => rustix::fs::open(&path, flags | OFlags::PATH, Mode::empty()).map(drop),
+            Err(errno) => Err(errno),
+        };
+        done.map_err(|errno| failed(&path, &errno.into()))?;
     }
     Ok(())
 }

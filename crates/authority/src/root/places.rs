@@ -230,7 +230,8 @@ impl Places {
 
     /// On a system where `/bin` and its like are links into `/usr`, they are that here too.
     fn old_programs(&mut self) {
-        for path in base::OLD_PROGRAMS {
+        let whole = self.wanted.contains_key(Path::new("/"));
+        for path in base::OLD_PROGRAMS.iter().filter(|_| !whole) {
             if let Ok(target) = std::fs::read_link(path) {
                 self.wanted.entry(PathBuf::from(path)).or_insert(What::Link { target });
             }
