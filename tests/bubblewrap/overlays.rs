@@ -102,6 +102,32 @@ fn what_is_made_is_not_among_the_changes() {
     );
 }
 
+/// Names that overlayfs cannot be told; at another place they are as good as any.
+#[test]
+fn a_scratch_has_a_name_that_can_be_said() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+    if !has_overlays("a_scratch_has_a_name_that_can_be_said") {
+        return;
+    }
+    let scratch = Scratch::new();
+    for (name, why) in [("a:b".into(), "colon"), ("x".repeat(250), "too long")] {
+        let folder = lower(&scratch, &name);
+        refused(&["--scratch", &folder], &format!("root: --scratch {folder}: its name "));
+        let (_, _, errors) = rooted(&["--scratch", &folder], &["true"]);
+        assert!(errors.contains(why), "{errors}");
+        assert_eq!(rooted(&["--scratch", &format!("{folder}:/place")], &["cat", "/place/a"]).0, Some(0));
+    }
+    let folder = scratch.path().join(OsStr::from_bytes(b"a\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    let place = |place: &str| -> OsString { [folder.as_os_str(), OsStr::new(place)].into_iter().collect() };
+    for (flag, code) in [(place(""), 125), (place(":/place"), 0)] {
+        let output =
+            finish(beget().args(["run", "--base", "--root", "--scratch"]).arg(flag).args(["--", "true"]));
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn keeping_belongs_to_a_scratch() {
     let scratch = Scratch::new();

@@ -77,17 +77,7 @@ fn make(at: PathBuf, what: What, items: &mut Vec<Item>) -> Result<(), Error> {
                     items.push(Item::Directory { at: kept.join(WORK), mode: 0o700 });
                 }
             }
-            let inside = |path: &Path| {
-                let text = path.strip_prefix("/").unwrap_or(path).display().to_string();
-                if text.contains([':', ',', '\\']) {
-                    let part = format!("root: --scratch {}", at.display());
-                    return Err(wrong(
-                        &part,
-                        "its name has a colon, a comma or a backslash, which overlayfs takes for its own",
-                    ));
-                }
-                Ok(text)
-            };
+            let inside = |path: &Path| overlay_name(&at, path);
             let options = vec![
                 ("lowerdir", inside(&lower_at)?),
                 ("upperdir", inside(&kept.join(CHANGES))?),
@@ -99,6 +89,24 @@ fn make(at: PathBuf, what: What, items: &mut Vec<Item>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The name of a layer of the overlay at `at`, as it is said to the kernel.
+fn overlay_name(at: &Path, layer: &Path) -> Result<String, Error> {
+    /// `fsconfig` takes no longer text.
+    const MOST: usize = 255;
+    let name = layer.strip_prefix("/").unwrap_or(layer);
+    let why = match name.to_str() {
+        None => "its name is not UTF-8; put it at another place, SRC:DST",
+        Some(name) if name.contains([':', ',', '\\']) => {
+            "its name has a colon, a comma or a backslash, which overlayfs takes for its own"
+        }
+        Some(name) if name.len() > MOST => {
+            "its name is too long for overlayfs; put it at another place, SRC:DST"
+        }
+        Some(name) => return Ok(name.to_owned()),
+    };
+    Err(wrong(&format!("root: --scratch {}", at.display()), why))
 }
 
 /// What was changed, below a folder that is kept.
