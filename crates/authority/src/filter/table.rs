@@ -388,10 +388,15 @@ fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
 /// Calls that take a process number: only 0 and the own one, for the kernel asks no more than the same user.
 fn scheduling(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     if policy.own_numbers {
-        // No number that it can name is a process outside: OpenMP's threads may be pinned, and children slowed down.
-        if policy.keep_processors {
-            rules.push((nr::SCHED_SETAFFINITY, Rule::Verdict(refuse(Errno::EPERM))));
+        // No number that it can name is a process outside: OpenMP's threads may be pinned, and children slowed down. The first one is
+        // Beget's, which ends the rest when it is told to.
+        let eperm = refuse(Errno::EPERM);
+        let first = || when(one_of(0, &[1]), eperm);
+        for number in [nr::PRLIMIT64, nr::SCHED_SETSCHEDULER, nr::SCHED_SETPARAM, nr::SCHED_SETATTR] {
+            rules.push((number, first()));
         }
+        let affinity = if policy.keep_processors { Rule::Verdict(eperm) } else { first() };
+        rules.push((nr::SCHED_SETAFFINITY, affinity));
         return;
     }
     const PRIO_PROCESS: u32 = 0;

@@ -327,13 +327,14 @@ impl Prepared {
 /// A directory given as a descriptor is of little use without the right to open what is below it.
 fn given_directories(command: &Command) -> Result<Vec<Opened>> {
     let mut directories = Vec::new();
-    let named = command.named.iter().map(|(name, file)| (name.as_str(), file));
-    for (name, file) in named.chain(command.numbered.values().map(|file| ("", file))) {
+    let named = command.named.iter().map(|(name, file)| (name.clone(), file));
+    let numbered = command.numbered.iter().map(|(number, file)| (number.to_string(), file));
+    for (name, file) in named.chain(numbered) {
         let failed = |error: std::io::Error| Error::io(format!("slot {name}"), error);
         let status = rustix::fs::fstat(file).map_err(|errno| failed(errno.into()))?;
         if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
             let copy = file.try_clone().map_err(failed)?;
-            let one = Opened::adopt(copy, Rights::READ, std::path::Path::new(name));
+            let one = Opened::adopt(copy, Rights::READ, std::path::Path::new(&name));
             directories.push(one.map_err(|errno| failed(errno.into()))?);
         }
     }
