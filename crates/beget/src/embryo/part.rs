@@ -212,12 +212,11 @@ impl<'fd> Part<'fd> {
 
     /// Checks it as the embryo will: what would be refused there without words is told here.
     pub(super) fn check<'p>(&self, plan: &'p [u8]) -> Result<Plan<'p>> {
+        if plan.len() > LONGEST || self.descriptors.len() > MOST_GIVEN {
+            return Err(Error::kernel("part", Errno::EMSGSIZE, Fault::Caller));
+        }
         Plan::check_part(plan, Engine::Fresh).map_err(|refusal| {
-            let too_long = |part: &str| Error::kernel(part, Errno::EMSGSIZE, Fault::Caller);
-            let Malformed::Range(index) = refusal else {
-                let large = plan.len() > LONGEST || self.descriptors.len() > MOST_GIVEN;
-                return if large { too_long("part") } else { Error::malformed_plan(refusal) };
-            };
+            let Malformed::Range(index) = refusal else { return Error::malformed_plan(refusal) };
             match self.writer.draft.ops().get(index as usize) {
                 Some(Op::Place { .. }) => self.error(beget_plan::Fault { op: index, errno: Errno::EBADF }),
                 Some(Op::Read { .. }) => self.error(beget_plan::Fault { op: index, errno: Errno::EMSGSIZE }),
