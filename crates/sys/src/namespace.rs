@@ -34,8 +34,10 @@ pub mod attribute {
     pub const NO_DEVICES: u32 = 0x4;
     /// Nothing is executed or mapped to be executed.
     pub const NO_EXECUTE: u32 = 0x8;
+    /// No symbolic link in it is followed; from Linux 5.14.
+    pub const NO_LINKS: u32 = 0x20_0000;
     /// All of them.
-    pub const KNOWN: u32 = 0xf;
+    pub const KNOWN: u32 = READ_ONLY | NO_SET_USER | NO_DEVICES | NO_EXECUTE | NO_LINKS;
 }
 
 const HERE: usize = -100isize as usize;

@@ -21,7 +21,7 @@ pub use layout::{Item, Layout, Source};
 /// It always has a `/proc` of its own processes, a `/dev` with `null`, `zero`, `full`, `random`, `urandom`, `tty`, `ptmx`, `pts` and `shm`, and
 /// a `/tmp` in memory; `/` itself is read-only. Granted files lie at their own names, links on the way to them included.
 ///
-/// It takes user namespaces (`man 7 user_namespaces`), which some systems refuse, and Linux 5.12.
+/// It takes user namespaces (`man 7 user_namespaces`), which some systems refuse, and Linux 5.12; 5.14 to keep changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     pub(crate) host_name: String,

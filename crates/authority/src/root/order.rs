@@ -71,7 +71,11 @@ fn make(at: PathBuf, what: What, items: &mut Vec<Item>) -> Result<(), Error> {
             let kept = at.join("kept");
             items.push(Item::Directory { at: kept.clone(), mode: 0o700 });
             match keep {
-                Some(source) => items.push(Item::Bind { source, at: kept.clone(), attributes: PLAIN }),
+                // Nor does a link lead out that was put there just now.
+                Some(source) => {
+                    let attributes = PLAIN | attribute::NO_LINKS;
+                    items.push(Item::Bind { source, at: kept.clone(), attributes });
+                }
                 None => {
                     items.push(Item::Directory { at: kept.join(CHANGES), mode });
                     items.push(Item::Directory { at: kept.join(WORK), mode: 0o700 });
