@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::measure::processor_time;
-use crate::subjects::{find, own_command};
+use crate::ways::{find, own_command};
 
 /// The state of the machine before the run.
 pub struct Machine {
@@ -66,7 +66,7 @@ fn version(program: &Path) -> String {
 }
 
 fn peers() -> String {
-    let names = ["bwrap", "unshare", "firejail", "sandlock"];
+    let names = ["bwrap", "crun", "unshare", "firejail", "sandlock"];
     let one = |name: &&str| find(name).map_or(format!("{name} missing"), |path| version(&path));
     names.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -21,9 +21,9 @@ pub struct Options {
 pub const HELP: &str = "\
 usage: beget-bench [--quick] [--pin N] [--only SUBJECT] [--json FILE] [--write FILE]
 
-  --quick         a minute and a half, instead of 6 minutes
+  --quick         under two minutes, instead of 7
   --pin N         everything on processor N: steadier on a machine with other work, unfair to peers that use two processes
-  --only SUBJECT  floors, spawn, async (built with the feature `async`), confined, embryos, batches, commands or filter
+  --only SUBJECT  floors, spawn, async (built with the feature `async`), confined, embryos, batches, commands, roots or filter
   --json FILE     everything, for other programs
   --write FILE    everything, as Markdown
 ";

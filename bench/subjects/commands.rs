@@ -1,13 +1,11 @@
 //! Whole commands: `beget run` beside bwrap, unshare, firejail and sandlock, each started anew.
 
-use std::ffi::{CString, c_char};
-use std::path::{Path, PathBuf};
-use std::ptr::null;
+use std::path::PathBuf;
 
 use crate::measure::{Entry, Pairs, Series, Summary, minima, race, timed};
 use crate::options::Options;
 use crate::report::{Cell, Goal, Report, Table};
-use crate::ways::{Programs, reaped};
+use crate::ways::{Line, Programs, installed, own_command, own_musl_command};
 
 /// Our own, as built for glibc and for musl.
 const OURS: [&str; 2] = ["beget run --base -- true", "beget (musl) run --base -- true"];
@@ -15,97 +13,10 @@ const OURS: [&str; 2] = ["beget run --base -- true", "beget (musl) run --base --
 const SLOW: [&str; 2] = ["firejail", "sandlock"];
 const MARK: &str = "bwrap --ro-bind / / true";
 
-/// A command line, started with its streams at `/dev/null`.
-struct Line {
-    words: Vec<CString>,
-    variables: Vec<CString>,
-    actions: libc::posix_spawn_file_actions_t,
-}
-
-impl Line {
-    fn new(program: &Path, words: &[&str]) -> Result<Line, String> {
-        let string = |text: &str| CString::new(text).map_err(|_| "a word has a NUL byte".to_owned());
-        let program = program.to_str().ok_or("a path is not text")?;
-        let words =
-            std::iter::once(&program).chain(words).map(|word| string(word)).collect::<Result<_, _>>()?;
-        let variables = vec![string("PATH=/usr/local/bin:/usr/bin:/bin")?, string("HOME=/tmp")?];
-        // SAFETY: zeroes are overwritten by the initialisation that follows.
-        let mut actions: libc::posix_spawn_file_actions_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the structure lives in the line until it is dropped; the path is copied.
-        unsafe {
-            libc::posix_spawn_file_actions_init(&raw mut actions);
-            for stream in 0..=2 {
-                let actions = &raw mut actions;
-                libc::posix_spawn_file_actions_addopen(
-                    actions,
-                    stream,
-                    c"/dev/null".as_ptr(),
-                    libc::O_RDWR,
-                    0,
-                );
-            }
-        }
-        Ok(Line { words, variables, actions })
-    }
-
-    fn run(&self) -> Result<(), String> {
-        let pointers = |strings: &[CString]| -> Vec<*mut c_char> {
-            strings.iter().map(|s| s.as_ptr().cast_mut()).chain([std::ptr::null_mut()]).collect()
-        };
-        let (words, variables) = (pointers(&self.words), pointers(&self.variables));
-        let mut child = 0;
-        // SAFETY: strings and arrays end in NUL and null and outlive the call; the actions were initialised.
-        let errno = unsafe {
-            let actions = &raw const self.actions;
-            libc::posix_spawn(&raw mut child, words[0], actions, null(), words.as_ptr(), variables.as_ptr())
-        };
-        if errno != 0 {
-            return Err(std::io::Error::from_raw_os_error(errno).to_string());
-        }
-        reaped(child)
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // SAFETY: initialised once, destroyed once.
-        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.actions) };
-    }
-}
-
-/// Where a program is, in the folders that every user has.
-pub fn find(name: &str) -> Option<PathBuf> {
-    let folders = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
-    folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
-}
-
-/// Our own command: built by the same profile, it lies beside this program.
-pub fn own_command() -> Result<PathBuf, String> {
-    let path = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("beget");
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(format!("{} is not there: cargo build --release -p beget-cli makes it", path.display()))
-    }
-}
-
-/// The same built for musl, where that was done: it lies in that target's folder.
-fn own_musl_command() -> Result<PathBuf, String> {
-    let path = own_command()?;
-    let target = path.parent().and_then(Path::parent).ok_or("no target folder")?;
-    let path = target.join("x86_64-unknown-linux-musl/release/beget");
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err("not built: cargo build --release -p beget-cli --target x86_64-unknown-linux-musl".to_owned())
-    }
-}
-
 /// Name in the table, program, words.
 type Peer = (String, Result<PathBuf, String>, Vec<String>);
 
 fn peers(what: &str, program: &str) -> Vec<Peer> {
-    let installed = |name: &str| find(name).ok_or(format!("{name} is not installed"));
     let mut peers: Vec<Peer> = vec![(what.to_owned(), Ok(PathBuf::from(program)), Vec::new())];
     let mut add = |path: Result<PathBuf, String>, name: &str, words: &[&str]| {
         let all = words.iter().map(|word| (*word).to_owned()).chain([program.to_owned()]).collect();
@@ -126,7 +37,8 @@ fn peers(what: &str, program: &str) -> Vec<Peer> {
     peers
 }
 
-fn rows(table: &mut Table, series: &[Series], mark: &str) {
+/// Adds the rows of a race of commands, beside the one named `mark` and above the first.
+pub(super) fn rows(table: &mut Table, series: &[Series], mark: &str) {
     let find = |name: &str| series.iter().find(|one| one.name == name && one.skipped.is_none());
     let (mark, bare) = (find(mark), &series[0]);
     for one in series {

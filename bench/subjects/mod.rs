@@ -6,14 +6,16 @@ mod confined;
 mod embryos;
 mod filter;
 mod floors;
+mod limits;
 mod loads;
 mod memory;
+mod namespaces;
 mod parts;
+mod root_parts;
+mod roots;
 mod spawn;
 #[cfg(feature = "async")]
 mod tasks;
-
-pub use commands::{find, own_command};
 
 use crate::options::Options;
 use crate::report::Report;
@@ -35,5 +37,9 @@ pub const ALL: &[(&str, Subject)] = &[
     ("embryos", memory::measure),
     ("batches", batches::measure),
     ("commands", commands::measure),
+    ("roots", roots::measure),
+    ("roots", namespaces::measure),
+    ("roots", root_parts::measure),
+    ("roots", limits::measure),
     ("filter", filter::measure),
 ];

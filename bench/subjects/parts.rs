@@ -1,6 +1,6 @@
 //! The parts of a confined birth one by one: what is prepared outside, and each step that the newborn takes.
 
-use beget_authority::{Authority, Grant, Promise, Request, Support, filter, keyring, limit};
+use beget_authority::{Authority, Grant, Promise, Request, Root, Support, filter, keyring, limit};
 use beget_sys::{Errno, descriptor, landlock, process, seccomp, signal};
 
 use super::filter::{default_policy, with_own_number};
@@ -9,12 +9,13 @@ use crate::options::Options;
 use crate::report::{Cell, Report, Table};
 use crate::ways::{Child, Programs, confined};
 
-fn authority(support: Support, base: bool) -> Result<Authority, String> {
+/// What a child is held to, whose promises are all given up where this kernel cannot keep them.
+pub(super) fn authority(support: Support, base: bool, root: Option<&Root>) -> Result<Authority, String> {
     let grants: &[Grant] = if base { &[Grant::Base] } else { &[] };
     let request = Request {
         grants,
         limits: &[],
-        root: None,
+        root,
         root_given_up: false,
         files: Vec::new(),
         only: false,
@@ -43,9 +44,13 @@ fn preparation(options: &Options, programs: &Programs, report: &mut Report) {
     let bare = no_filter.with_landlock_at_most(None);
     let policy = default_policy();
     let mut entries = vec![
-        Entry::new("open what --base grants, and close it", move || timed(|| done(authority(bare, true)))),
-        Entry::new("the same, and make the ruleset", move || timed(|| done(authority(no_filter, true)))),
-        Entry::new("the same, and both filters", move || timed(|| done(authority(have, true)))),
+        Entry::new("open what --base grants, and close it", move || {
+            timed(|| done(authority(bare, true, None)))
+        }),
+        Entry::new("the same, and make the ruleset", move || {
+            timed(|| done(authority(no_filter, true, None)))
+        }),
+        Entry::new("the same, and both filters", move || timed(|| done(authority(have, true, None)))),
         Entry::new("build one filter", move || timed(|| done(Ok(filter::build(&policy))))),
         Entry::new("find the empty keyring", || timed(|| done(Ok(keyring::look())))),
         Entry::new("read the limits", || {
@@ -103,7 +108,7 @@ fn steps<'a>(authority: &'a Authority, filter: &'a [seccomp::Instruction]) -> Ve
 /// Measures.
 pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     preparation(options, programs, report);
-    let authority = authority(Support::detect(), true)?;
+    let authority = authority(Support::detect(), true, None)?;
     let filter = with_own_number(&filter::build(&default_policy()));
     let steps = steps(&authority, &filter);
     let child = Child::new()?;

@@ -98,10 +98,11 @@ impl Default for Stack {
 /// A child that shares memory and holds us until it executes or ends: what `vfork` does, without a second return into this frame.
 fn sharing(
     stack: &mut Stack,
+    kinds: c_int,
     work: extern "C" fn(*mut c_void) -> c_int,
     context: *mut c_void,
 ) -> Result<(), String> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | kinds;
     // SAFETY: the child has a stack of its own, borrowed until the call returns, which it does after the child is done with it; it
     // only executes a program or ends.
     let child = unsafe { libc::clone(work, stack.0.as_mut_ptr_range().end.cast(), flags, context) };
@@ -117,15 +118,20 @@ pub fn vfork_exec(stack: &mut Stack, program: &CStr) -> Result<(), String> {
         // SAFETY: the pointer is the string handed over below, alive while its owner is held.
         execute(unsafe { CStr::from_ptr(program.cast()) })
     }
-    sharing(stack, work, program.as_ptr().cast_mut().cast())
+    sharing(stack, 0, work, program.as_ptr().cast_mut().cast())
 }
 
 /// `vfork` and nothing else.
 pub fn vfork_exit(stack: &mut Stack) -> Result<(), String> {
+    vfork_exit_in(stack, 0)
+}
+
+/// The same, in new namespaces of these kinds.
+pub fn vfork_exit_in(stack: &mut Stack, kinds: c_int) -> Result<(), String> {
     extern "C" fn work(_: *mut c_void) -> c_int {
         0
     }
-    sharing(stack, work, std::ptr::null_mut())
+    sharing(stack, kinds, work, std::ptr::null_mut())
 }
 
 fn command(program: &CStr, grant: Grant) -> Command {
