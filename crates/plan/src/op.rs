@@ -335,6 +335,7 @@ operations! {
         kinds: u32 } any;
     /// Begins a root of its own: an empty filesystem in memory over the old root, which stays what names from the root mean until
     /// [`Op::BecomeRoot`]; the names of the operations between are looked up inside it, relative, and no link leads out.
+    /// The file mode creation mask is none from here on.
     42 NewRoot { /// Options of `tmpfs`, names and values by turns: offsets of strings.
         options: Span } any;
     /// Makes a directory in the new root, unless it is there.

@@ -4,7 +4,7 @@
 //! new root, where no link leads out, and what is shown of the old root must be the very file that its creator opened.
 
 use beget_sys::namespace::{self, Lookup, Name};
-use beget_sys::{Errno, Result};
+use beget_sys::{Errno, Result, process};
 
 use crate::encoding::Plan;
 use crate::op::{Op, Span, mapping};
@@ -27,6 +27,8 @@ pub(crate) fn perform(plan: &Plan<'_>, op: Op, descriptors: &[i32], slot: i32) -
         Op::Namespaces { kinds } => namespace::unshare(kinds),
         Op::NewRoot { options } => {
             namespace::keep_mounts_private()?;
+            // What is made in it has exactly the mode that is asked for; the program's own mask is one of its own operations.
+            process::umask(0)?;
             // SAFETY: the check saw that every string ends in NUL, here and below.
             unsafe { namespace::mount_over_root(c"tmpfs".as_ptr().cast(), strings(plan, options), SETTLED) }
         }

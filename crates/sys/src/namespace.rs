@@ -393,7 +393,31 @@ pub fn become_root(attributes: u32) -> Result<()> {
     }
 }
 
-/// Makes a directory with exactly this mode; one that is there stays as it is.
+/// Where something is made: a folder that is open, or the working directory itself, which need not be opened.
+enum Folder {
+    Here,
+    Open(Held),
+}
+
+impl Folder {
+    /// # Safety
+    /// `path` must end in NUL.
+    unsafe fn of(path: Name) -> Result<Folder> {
+        // SAFETY: the path ends, says the caller, so there is a second byte after a first that is not NUL.
+        let here = unsafe { *path == b'.' && *path.add(1) == 0 };
+        // SAFETY: likewise.
+        if here { Ok(Folder::Here) } else { unsafe { look_up(path, Lookup::Inside, 0) }.map(Folder::Open) }
+    }
+
+    fn number(&self) -> usize {
+        match self {
+            Folder::Here => HERE,
+            Folder::Open(folder) => folder.number(),
+        }
+    }
+}
+
+/// Makes a directory with this mode, less the caller's file mode creation mask; one that is there stays as it is.
 ///
 /// # Errors
 /// Those of looking the folder up and of making it there, but `EEXIST`.
@@ -403,17 +427,15 @@ pub fn become_root(attributes: u32) -> Result<()> {
 pub unsafe fn make_directory(folder: Name, name: Name, mode: u32) -> Result<()> {
     // SAFETY: the caller's promise.
     unsafe {
-        let folder = look_up(folder, Lookup::Inside, 0)?;
+        let folder = Folder::of(folder)?;
         match arch::call3(nr::MKDIRAT, folder.number(), name as usize, mode as usize) {
-            Err(Errno::EEXIST) => Ok(()),
+            Ok(_) | Err(Errno::EEXIST) => Ok(()),
             Err(errno) => Err(errno),
-            // The file mode creation mask may have taken bits away.
-            Ok(_) => arch::call3(nr::FCHMODAT, folder.number(), name as usize, mode as usize).map(drop),
         }
     }
 }
 
-/// Makes a file with exactly this mode that holds `contents`; one that is there stays as it is where it is to hold nothing, for then it is only a
+/// Makes a file with this mode, less the caller's file mode creation mask, that holds `contents`; one that is there stays as it is where it is to hold nothing, for then it is only a
 /// place to mount something at.
 ///
 /// # Errors
@@ -423,22 +445,22 @@ pub unsafe fn make_directory(folder: Name, name: Name, mode: u32) -> Result<()> 
 /// The names must end in NUL.
 pub unsafe fn make_file(folder: Name, name: Name, contents: &[u8], mode: u32) -> Result<()> {
     const WRITE_NEW: usize = 1 | 0o100 | 0o200;
+    const REGULAR: u32 = 0o100_000;
     // SAFETY: the caller's promise; the kernel reads the contents, borrowed for the call.
     unsafe {
-        let folder = look_up(folder, Lookup::Inside, 0)?;
+        let folder = Folder::of(folder)?;
+        if contents.is_empty() {
+            let mode = (REGULAR | mode) as usize;
+            return match arch::call4(nr::MKNODAT, folder.number(), name as usize, mode, 0) {
+                Ok(_) | Err(Errno::EEXIST) => Ok(()),
+                Err(errno) => Err(errno),
+            };
+        }
         let flags = WRITE_NEW | O_CLOEXEC as usize;
         let made = arch::call4(nr::OPENAT, folder.number(), name as usize, flags, mode as usize);
-        if contents.is_empty() && made == Err(Errno::EEXIST) {
-            return Ok(());
-        }
         let file = Held::of(made?);
-        if !contents.is_empty() {
-            let written = arch::call3(nr::WRITE, file.number(), contents.as_ptr() as usize, contents.len())?;
-            if written != contents.len() {
-                return Err(Errno::EIO);
-            }
-        }
-        arch::call2(nr::FCHMOD, file.number(), mode as usize).map(drop)
+        let written = arch::call3(nr::WRITE, file.number(), contents.as_ptr() as usize, contents.len())?;
+        if written == contents.len() { Ok(()) } else { Err(Errno::EIO) }
     }
 }
 
@@ -452,7 +474,7 @@ pub unsafe fn make_file(folder: Name, name: Name, contents: &[u8], mode: u32) ->
 pub unsafe fn make_link(folder: Name, name: Name, target: Name) -> Result<()> {
     // SAFETY: the caller's promise.
     unsafe {
-        let folder = look_up(folder, Lookup::Inside, 0)?;
+        let folder = Folder::of(folder)?;
         arch::call3(nr::SYMLINKAT, target as usize, folder.number(), name as usize).map(drop)
     }
 }
