@@ -18,14 +18,14 @@ pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> R
     let mut entries = Vec::new();
     let ways = [
         ("confined, no limit", vec![]),
-        ("processes", vec![processes.clone()]),
-        ("memory", vec![memory.clone()]),
+        ("processes", vec![processes]),
+        ("memory", vec![memory]),
         ("memory and processes", vec![memory, processes]),
     ];
     for (name, limits) in ways {
         let mut command = confined(&program.path);
         for limit in &limits {
-            command.limit(limit.clone());
+            command.limit(*limit);
         }
         match command.describe() {
             Ok(description) => {

@@ -73,6 +73,8 @@ pub struct Opened {
     pub(crate) at: Option<PathBuf>,
     /// A device: nothing below it, and more than what is written in it.
     pub(crate) device: bool,
+    /// It was opened by its name, which tells where it is; a file that somebody opened already may be called anything.
+    pub(crate) named: bool,
     /// The program, its interpreter or its loader, opened by whoever names it.
     pub(crate) program: bool,
     /// On a filesystem whose files live only as long as somebody holds them (`/proc`): the holder keeps it open.
@@ -114,6 +116,7 @@ impl Opened {
             directory,
             at: None,
             device,
+            named: false,
             program: false,
             fleeting: on_proc(status),
         }
@@ -172,6 +175,12 @@ pub(crate) fn open_devices(opened: &mut Vec<Opened>) -> Result<(), Error> {
     let devices = base::DEVICES.iter().map(|path| (*path, Rights::DEVICE));
     // Whatever terminal the child has is its session's own.
     for (path, rights) in devices.chain([("/dev/tty", Rights::TERMINAL)]) {
+        let there = |one: &Opened| {
+            one.path == Path::new(path) && one.at.is_none() && one.rights.0 & rights.0 == rights.0
+        };
+        if opened.iter().any(there) {
+            continue;
+        }
         match open_path(Path::new(path), rights, OFlags::empty()) {
             Ok(one) => opened.push(one),
             Err(rustix::io::Errno::NOENT) => {}
@@ -186,7 +195,7 @@ pub(crate) fn open_devices(opened: &mut Vec<Opened>) -> Result<(), Error> {
 fn open_path(path: &Path, rights: Rights, more: OFlags) -> rustix::io::Result<Opened> {
     let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | more, Mode::empty())?;
     let status = rustix::fs::fstat(&file)?;
-    Ok(Opened::of(file, rights, path, &status))
+    Ok(Opened { named: true, ..Opened::of(file, rights, path, &status) })
 }
 
 /// `/proc/self` and all below it, by whatever name: opened here, it means the caller, whose secrets are not the child's.
@@ -210,6 +219,7 @@ fn open_base(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error> {
                     directory,
                     at: None,
                     device: rights == Rights::DEVICE,
+                    named: true,
                     program: false,
                     fleeting: false,
                 });

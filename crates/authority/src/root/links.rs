@@ -1,21 +1,48 @@
 //! The links on the way to a file: a private root has them too, so that the file is found by the name that it was asked for by.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
+
+use crate::Opened;
 
 /// As many as the kernel follows.
 const MOST: usize = 40;
 
-/// Each link on the way along `path`, with what it says, in order; and where the way ends.
-pub(crate) fn along(path: &Path) -> (Vec<(PathBuf, PathBuf)>, PathBuf) {
-    walk(path, |place| std::fs::read_link(place).ok())
+/// What each name on a way turned out to be: grants lie in the same few folders, and each is asked about once.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    /// What a link says; `None` for what is none.
+    known: HashMap<OsString, Option<PathBuf>>,
+}
+
+impl Ways {
+    /// Each link on the way along `path`, with what it says, in order; and where the way ends.
+    pub(crate) fn along(&mut self, path: &Path) -> (Vec<(PathBuf, PathBuf)>, PathBuf) {
+        walk(path, |place| self.look(place))
+    }
+
+    /// Where a granted file is, without links. A wrong answer, because somebody changed the way meanwhile, is found out where it is used: what is
+    /// there must be the file that was opened.
+    pub(crate) fn place(&mut self, one: &Opened) -> PathBuf {
+        if one.named { self.along(&one.path).1 } else { one.real_path() }
+    }
+
+    /// What the link at `path` says.
+    pub(crate) fn look(&mut self, path: &Path) -> Option<PathBuf> {
+        if let Some(known) = self.known.get(path.as_os_str()) {
+            return known.clone();
+        }
+        let link = std::fs::read_link(path).ok();
+        self.known.insert(path.into(), link.clone());
+        link
+    }
 }
 
 /// The same where `says` tells what the link at a place says, if there is one.
 pub(crate) fn walk(
     path: &Path,
-    says: impl Fn(&Path) -> Option<PathBuf>,
+    mut says: impl FnMut(&Path) -> Option<PathBuf>,
 ) -> (Vec<(PathBuf, PathBuf)>, PathBuf) {
     let mut links = Vec::new();
     let mut place = PathBuf::from("/");

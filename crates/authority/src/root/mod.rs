@@ -8,6 +8,7 @@ mod links;
 mod order;
 mod outside;
 mod places;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,5 @@
 //! The order in which a private root is made: folders before what is in them.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,26 +9,26 @@ use rustix::io::Errno;
 
 use super::layout::Item;
 use super::places::{PLAIN, What, failed, wrong};
+use super::wanted::Wanted;
 use super::{ROOM, outside};
 use crate::error::Error;
 
 /// The order: by depth, each with the folders it lies in before it, and what is sealed last.
-pub(super) fn in_order(wanted: BTreeMap<PathBuf, What>) -> Result<Vec<Item>, Error> {
+pub(super) fn in_order(wanted: Wanted) -> Result<Vec<Item>, Error> {
     let mut made = outside::places(&wanted)?;
-    made.insert(PathBuf::from("/"));
-    let mut wanted: Vec<(PathBuf, What)> = wanted.into_iter().collect();
-    wanted.sort_by_key(|(at, _)| at.components().count());
+    made.insert("/".into());
+    let wanted = wanted.by_depth();
     let mut items = Vec::with_capacity(wanted.len() * 2 + 8);
     let own_devices =
         wanted.iter().any(|(at, what)| at == Path::new("/dev") && matches!(what, What::Mount { .. }));
     for (at, what) in wanted {
-        let above: Vec<PathBuf> = at.ancestors().skip(1).map(Path::to_owned).collect();
-        for folder in above.into_iter().rev() {
-            if made.insert(folder.clone()) {
-                items.push(Item::Directory { at: folder, mode: 0o755 });
-            }
+        let above = at.ancestors().skip(1);
+        let missing: Vec<&Path> = above.filter(|folder| !made.contains(folder.as_os_str())).collect();
+        for folder in missing.into_iter().rev() {
+            made.insert(folder.into());
+            items.push(Item::Directory { at: folder.to_owned(), mode: 0o755 });
         }
-        if made.insert(at.clone()) {
+        if made.insert(at.clone().into_os_string()) {
             items.extend(place(&at, &what));
         }
         make(at, what, &mut items)?;

@@ -2,27 +2,29 @@
 //!
 //! Safety idea: a granted folder is the caller's own, so whatever were made in it to hold a file or a mount would be made outside, and stay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::links;
 use super::places::{What, wrong};
+use super::wanted::Wanted;
 use crate::error::Error;
 
 /// The places, and the folders on the way to them, that are in a folder shown from outside: they must be there already.
 ///
 /// # Errors
 /// What could only be made outside.
-pub(super) fn places(wanted: &BTreeMap<PathBuf, What>) -> Result<BTreeSet<PathBuf>, Error> {
+pub(super) fn places(wanted: &Wanted) -> Result<BTreeSet<OsString>, Error> {
     let mut places = BTreeSet::new();
-    for (at, what) in wanted {
-        let mut above = at.as_path();
+    for (at, what) in wanted.iter() {
+        let mut above = at;
         while let Some((folder, rest)) = shown(wanted, above) {
             if above == at {
                 check(at, what, folder, &rest)?;
             }
-            places.insert(above.to_owned());
-            let Some(next) = above.parent().filter(|next| !places.contains(*next)) else { break };
+            places.insert(above.into());
+            let Some(next) = above.parent().filter(|next| !places.contains(next.as_os_str())) else { break };
             above = next;
         }
     }
@@ -30,7 +32,7 @@ pub(super) fn places(wanted: &BTreeMap<PathBuf, What>) -> Result<BTreeSet<PathBu
 }
 
 /// The folder shown from outside that `at` lies in, and where in it, when that is what the next folder above is.
-fn shown<'a>(wanted: &'a BTreeMap<PathBuf, What>, at: &Path) -> Option<(&'a What, PathBuf)> {
+fn shown<'a>(wanted: &'a Wanted, at: &Path) -> Option<(&'a What, PathBuf)> {
     let says = |place: &Path| match wanted.get(place) {
         Some(What::Link { target }) => Some(target.clone()),
         _ => None,

@@ -1,6 +1,5 @@
 //! What is wanted at each place of a private root: the grants, what the caller adds, and what every root has.
 
-use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +11,9 @@ use beget_sys::namespace::attribute;
 use rustix::fs::{Mode, OFlags};
 
 use super::layout::Source;
-use super::{Entry, ROOM, Root, links};
+use super::links::Ways;
+use super::wanted::Wanted;
+use super::{Entry, ROOM, Root};
 use crate::error::{Error, Reason};
 use crate::{Opened, Rights, base};
 
@@ -32,9 +33,10 @@ pub(super) const PLAIN: u32 = attribute::NO_SET_USER | attribute::NO_DEVICES;
 
 /// Where everything is wanted.
 pub(super) struct Places {
-    pub(super) wanted: BTreeMap<PathBuf, What>,
+    pub(super) wanted: Wanted,
     pub(super) allowed: Vec<(PathBuf, Rights)>,
     pub(super) kept: Vec<(PathBuf, u32)>,
+    ways: Ways,
     /// What may be executed is decided by the mount, because there is no Landlock to decide it.
     by_mount: bool,
 }
@@ -48,8 +50,8 @@ impl Places {
         if root.temporary == 0 {
             return Err(wrong("root: /tmp", NO_SIZE));
         }
-        let (wanted, allowed, kept) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut places = Places { wanted, allowed, kept, by_mount: !landlock };
+        let (wanted, allowed, kept) = (Wanted::default(), Vec::new(), Vec::new());
+        let mut places = Places { wanted, allowed, kept, ways: Ways::default(), by_mount: !landlock };
         places.allowed.push((PathBuf::from("/"), Rights::READ));
         places.grants(opened)?;
         for entry in &root.entries {
@@ -74,7 +76,7 @@ impl Places {
 
     fn put(&mut self, at: &Path, what: What) -> Result<(), Error> {
         let at = checked(at)?;
-        if self.wanted.contains_key(&at) {
+        if self.wanted.get(&at).is_some() {
             return Err(wrong(&format!("root: {}", at.display()), "something else is there already"));
         }
         self.wanted.insert(at, what);
@@ -104,7 +106,7 @@ impl Places {
 
     fn grants(&mut self, opened: &[Opened]) -> Result<(), Error> {
         for one in opened {
-            let path = one.real_path();
+            let path = self.ways.place(one);
             let attributes = self.attributes(one.rights, one.device);
             let at = match &one.at {
                 Some(at) => checked(at)?,
@@ -186,7 +188,7 @@ impl Places {
         )];
         let memory = self.memory(root.temporary, 0o1777);
         mounts.push(("/tmp", memory));
-        if !self.wanted.contains_key(Path::new("/dev")) {
+        if self.wanted.get(Path::new("/dev")).is_none() {
             mounts.push(("/dev", self.memory(1 << 20, 0o755)));
             mounts.push(("/dev/shm", self.memory(ROOM, 0o1777)));
             let terminals = What::Mount {
@@ -213,27 +215,27 @@ impl Places {
             let null = opened.iter().find(|one| one.path == Path::new("/dev/null"));
             if let Some(null) = null.filter(|_| Path::new(at).exists()) {
                 let file = Arc::clone(&null.file);
-                let source = Source { file, path: null.real_path() };
+                let source = Source { file, path: self.ways.place(null) };
                 let attributes = PLAIN | attribute::READ_ONLY | attribute::NO_EXECUTE;
                 mounts.push((at, What::Bind { source, directory: false, attributes, own: false }));
             }
         }
         for (at, what) in mounts {
             let at = PathBuf::from(at);
-            if at == Path::new("/tmp") && !self.wanted.contains_key(&at) {
+            if at == Path::new("/tmp") && self.wanted.get(&at).is_none() {
                 self.allowed.push((at.clone(), Rights::WRITE));
             }
-            self.wanted.entry(at).or_insert(what);
+            self.wanted.offer(at, what);
         }
         Ok(())
     }
 
     /// On a system where `/bin` and its like are links into `/usr`, they are that here too.
     fn old_programs(&mut self) {
-        let whole = self.wanted.contains_key(Path::new("/"));
+        let whole = self.wanted.get(Path::new("/")).is_some();
         for path in base::OLD_PROGRAMS.iter().filter(|_| !whole) {
-            if let Ok(target) = std::fs::read_link(path) {
-                self.wanted.entry(PathBuf::from(path)).or_insert(What::Link { target });
+            if let Some(target) = self.ways.look(Path::new(path)) {
+                self.wanted.offer(PathBuf::from(path), What::Link { target });
             }
         }
     }
@@ -241,12 +243,12 @@ impl Places {
     /// The links on the way to what was granted at its own name.
     fn links(&mut self, opened: &[Opened]) {
         for one in opened.iter().filter(|one| one.at.is_none()) {
-            for (at, target) in links::along(&one.path).0 {
+            for (at, target) in self.ways.along(&one.path).0 {
                 let shown = at.ancestors().skip(1).any(|above| {
                     matches!(self.wanted.get(above), Some(What::Bind { .. } | What::Scratch { .. }))
                 });
                 if !shown && !is_device_place(&at) {
-                    self.wanted.entry(at).or_insert(What::Link { target });
+                    self.wanted.offer(at, What::Link { target });
                 }
             }
         }
@@ -267,7 +269,7 @@ impl Places {
                 });
                 above.flatten().is_some_and(|above| above & !*attributes == 0)
             })
-            .map(|(at, _)| at.clone())
+            .map(|(at, _)| at.to_owned())
             .collect();
         for at in covered {
             self.wanted.remove(&at);
