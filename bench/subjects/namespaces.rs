@@ -82,7 +82,8 @@ fn births(options: &Options, programs: &Programs, report: &mut Report) -> Option
         }
         let [.., outside, own] = series.as_slice() else { continue };
         let whole = Summary::of(own.measure(0)).map(|sum| sum.p50);
-        network = Pairs::difference(own.measure(0), outside.measure(0)).zip(whole).or(network);
+        let difference = Pairs::difference(own.measure(0), outside.measure(0));
+        network = network.or(difference.zip(whole));
         report.tables.push(table);
     }
     network
@@ -130,8 +131,9 @@ fn pool(options: &Options, network: Option<(Pairs, f64)>, report: &mut Report) -
         let took = Summary::of(gone[0].measure(0)).map_or(f64::NAN, |sum| sum.p50);
         let part = saved.middle / whole * 100.0;
         table.note(format!(
-            "a pool of network namespaces would save at most {:.0} us ({:.0} to {:.0}) of a birth of {whole:.0} us, {part:.0} %, by doing the \
-             same work before; each is destroyed after use all the same, which takes {took:.0} us of the kernel's own time",
+            "a pool of network namespaces would save at most {:.0} us ({:.0} to {:.0}) of a birth of {whole:.0} us with the smallest program, \
+             {part:.0} %, by doing the same work before; each is destroyed after use all the same, and is gone {took:.0} us after its last \
+             process, which nobody waits for",
             saved.middle, saved.low, saved.high
         ));
     }

@@ -173,7 +173,7 @@ fn crun(bundle: &Bundle, table: &mut Table) -> Result<(Line, Option<OtherMounts>
 /// Measures.
 pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     let columns = [&["command"], &Table::TIMES[..], &["× bwrap, same files", "min ×", "above bare"]].concat();
-    for (what, name, seconds) in [("true", "dynamic true", 16.0), ("tiny", "tiny", 8.0)] {
+    for (what, name, seconds) in [("true", "dynamic true", 14.0), ("tiny", "tiny", 7.0)] {
         let Some(program) = programs.get(name) else { continue };
         let path = program.path.to_str().map_err(|error| error.to_string())?;
         let mut table = Table::new(format!("A private root, whole commands around {name}, us"), &columns);
