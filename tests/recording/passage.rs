@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ fn way(words: &[&str], scratch: &Scratch) -> Vec<String> {
 fn by(way: &[String], words: &[&str]) -> std::process::Command {
     let way: Vec<&str> = way.iter().map(String::as_str).collect();
     run(&[&way[..], words].concat())
+}
+
+/// Asks it to end.
+fn end(child: &std::process::Child) {
+    // SAFETY: sends a signal to a child of ours that nobody waited for.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
 }
 
 /// A hundred mebibytes of numbers that do not repeat.
@@ -130,6 +136,48 @@ fn a_reader_that_does_not_read_keeps_nobody_from_ending() {
         assert!(errors.contains("beget: standard output: nobody read the last"), "{errors}");
         assert!(marked(&mark).is_empty());
     }
+}
+
+/// Nobody reads, and one signal asks for the end: it is passed on, and heeded by us too.
+#[test]
+fn one_signal_ends_what_nobody_reads() {
+    let scratch = Scratch::new();
+    for words in WAYS {
+        let (mut held, writing) = std::io::pipe().expect("a pipe");
+        let mark = mark();
+        let program = ["--", "sh", "-c", &format!("exec yes {mark}")];
+        let mut command = by(&way(words, &scratch), &program);
+        command.stdout(writing).stderr(Stdio::piped());
+        let child = command.spawn().expect("beget can be started");
+        drop(command);
+        held.read_exact(&mut [0; 2]).expect("it writes");
+        end(&child);
+        let output = child.wait_with_output().expect("our own child");
+        assert_eq!(output.status.code(), Some(143), "{words:?}: {}", text(&output.stderr));
+        assert!(marked(&mark).is_empty());
+    }
+}
+
+/// A terminal that nobody reads takes no message of ours; then signals act on us as on everybody.
+#[test]
+fn a_message_that_nobody_reads_keeps_nobody_from_ending() {
+    use std::os::unix::process::ExitStatusExt;
+    let (held, given) = std::io::pipe().expect("a pipe");
+    // SAFETY: asks for the room in a pipe, in bytes.
+    let room = unsafe { libc::fcntl(given.as_raw_fd(), libc::F_GETPIPE_SZ) };
+    let all = vec![b'x'; room.try_into().expect("a number of bytes")];
+    given.try_clone().expect("a pipe").write_all(&all).expect("there is room");
+    let mut command = by(&[], &["--timeout", "10ms", "--", "sleep", "77"]);
+    command.stdout(Stdio::null()).stderr(given);
+    let mut child = command.spawn().expect("beget can be started");
+    // It has ended its child and is in a `write`.
+    let call = format!("/proc/{}/syscall", child.id());
+    while !std::fs::read_to_string(&call).expect("we may look").starts_with("1 0x2 ") {
+        std::thread::yield_now();
+    }
+    end(&child);
+    assert_eq!(child.wait().expect("our own child").signal(), Some(15));
+    drop(held);
 }
 
 /// A reader that leaves ends the program, as it would without us.

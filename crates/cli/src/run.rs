@@ -80,9 +80,20 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
     let attached = relay.as_mut().map_or(Ok(()), |relay| relay.attach(&mut process)).map_err(own_failure);
     let deadline = options.spec.timeout.and_then(|time| started.checked_add(time));
     let overtime = Overtime { next: deadline, grace: options.spec.grace, stage: Stage::InTime };
-    let limited = false;
-    let mut watch =
-        Watch { process, nursery, signals, terminal, relay, refused, unheard, suspended, overtime, limited };
+    let (limited, told) = (false, false);
+    let mut watch = Watch {
+        process,
+        nursery,
+        signals,
+        terminal,
+        relay,
+        refused,
+        unheard,
+        suspended,
+        overtime,
+        limited,
+        told,
+    };
     let ended = attached.and_then(|()| watch.until_end());
     watch.nursery.end();
     tree.end_all();
@@ -92,6 +103,8 @@ pub(crate) fn run(options: Options) -> Result<u8, Failure> {
         terminal.restore();
     }
     streams.restore();
+    // What we say may find nobody who reads it.
+    watch.signals.give_back();
     let ended = ended?;
     failures.iter().for_each(|failure| say(failure));
     watch.report(&ended, &options, time);
@@ -160,6 +173,8 @@ struct Watch {
     overtime: Overtime,
     /// It wrote more than it may.
     limited: bool,
+    /// It was passed a signal that asks it, and us, to end.
+    told: bool,
 }
 
 impl Watch {
@@ -222,7 +237,8 @@ impl Watch {
     }
 
     /// Delivers what the program and all that it left wrote last, which no longer grows, and gives what went wrong. A reader that does
-    /// not read is waited for like one of the program's own would be, but not when the program's time was up, and not after a signal.
+    /// not read is waited for like one of the program's own would be, but not when the program's time was up or it was told to end, and not
+    /// after a signal.
     fn end_relay(&mut self) -> Vec<String> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let Some(mut relay) = self.relay.take() else { return Vec::new() };
@@ -237,7 +253,7 @@ impl Watch {
             }
             // Keys that send signals do so again.
             relay.leave();
-            let left = self.is_over().then(|| PATIENCE.saturating_sub(moved.elapsed()));
+            let left = (self.is_over() || self.told).then(|| PATIENCE.saturating_sub(moved.elapsed()));
             let mut watched = vec![PollFd::new(&self.signals, PollFlags::IN)];
             watched.extend(relay.interests());
             let time = left.and_then(|left| Timespec::try_from(left).ok());
@@ -331,6 +347,7 @@ impl Watch {
     }
 
     fn take(&mut self, signal: Signal) -> Result<(), Failure> {
+        self.told |= matches!(signal.number, signals::HUP | signals::TERM);
         match signal.number {
             signals::CONT => self.go_on(false),
             signals::TSTP | signals::TTIN | signals::TTOU | signals::WINCH if self.terminal.is_some() => {

@@ -58,6 +58,12 @@ impl Signals {
         read(&self.file)
     }
 
+    /// From here on they act on this process again; those that came before do not.
+    pub(crate) fn give_back(&self) {
+        while self.next().is_some() {}
+        let _ = signal::set_mask(SignalSet::EMPTY);
+    }
+
     /// Lets `number` act on this process group as if it had not been read, and returns when the process goes on. Says whether it
     /// was stopped: a group that nobody watches as its job is not, for nobody would continue it.
     pub(crate) fn suffer(&self, number: i32) -> bool {
