@@ -62,6 +62,38 @@ fn under_beget_no_way_out_is_open() {
     assert_eq!(open, BTreeSet::new());
 }
 
+/// A private root has ways of its own, and so has each thing that may be in it.
+#[test]
+fn in_a_private_root_no_way_out_is_open() {
+    let test = "in_a_private_root_no_way_out_is_open";
+    if is_root() {
+        return skip(test, Need::OrdinaryUser);
+    }
+    let made = Command::new("true").grant(Grant::Base).root(beget::Root::new()).status();
+    if made.is_err_and(|error| error.to_string().contains("user namespaces are refused")) {
+        return skip(test, Need::Machine("user namespaces"));
+    }
+    let scratch = Scratch::new();
+    let socket = scratch.at("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("our own folder");
+    let ways: [&[&str]; 6] = [
+        &[],
+        &["--spawn", "--loopback"],
+        &["--spawn", "--unix", &socket],
+        &["--spawn", "--loader", "direct"],
+        &["--spawn", "--pty"],
+        &["--spawn", "--as-if", "landlock=none"],
+    ];
+    for flags in ways {
+        let flags = [&["--root"], flags].concat();
+        assert_eq!(open(&beget_run(&flags)), BTreeSet::new(), "with {flags:?}");
+    }
+    let beget = program("beget-under-test").display().to_string();
+    let launcher =
+        [&beget, "run", "--base", "--root", "--spawn", "--exec", "{attacker}", "--scratch", "{dir}", "--"];
+    assert_eq!(open(&judge(&launcher)), BTreeSet::new(), "with a folder whose changes are thrown away");
+}
+
 #[test]
 fn on_older_kernels_no_way_out_is_open() {
     if is_root() {

@@ -7,43 +7,6 @@ use std::os::fd::AsFd;
 use beget_plan::engine::{self, Failure};
 use beget_plan::{Draft, Engine, Op, Plan};
 
-/// All that the kernel tells of this thread and its process that an operation could have changed.
-fn state() -> Vec<String> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let changing =
-        ["Vm", "Rss", "Huge", "voluntary", "nonvoluntary", "State", "Threads", "SigQ", "FDSize", "Tracer"];
-    let status = read("/proc/thread-self/status");
-    let kept = |line: &&str| !changing.iter().any(|name| line.starts_with(name));
-    let mut lines: Vec<String> = status.lines().filter(kept).map(str::to_owned).collect();
-    for path in ["limits", "personality", "sessionid", "cgroup"] {
-        lines.push(read(&format!("/proc/thread-self/{path}")));
-    }
-    lines.push(read("/proc/self/timerslack_ns"));
-    lines.push(format!("{:?}", std::fs::read_link("/proc/thread-self/cwd")));
-    // SAFETY: these ask for numbers.
-    let numbers = unsafe {
-        [
-            i64::from(libc::getsid(0)),
-            i64::from(libc::getpgid(0)),
-            i64::from(libc::prctl(libc::PR_GET_DUMPABLE)),
-            i64::from(libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
-            libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, -3, 0),
-        ]
-    };
-    lines.push(format!("{numbers:?}"));
-    let mut dispositions = Vec::new();
-    for signal in 1..=64 {
-        // SAFETY: asks for an action; nothing is changed.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, std::ptr::null(), &raw mut action);
-            dispositions.push((action.sa_sigaction, action.sa_flags));
-        }
-    }
-    lines.push(format!("{dispositions:?}"));
-    lines
-}
-
 /// Runs some operations in a `vfork` child, which then fails to execute; gives which operation failed.
 fn try_ops(ops: &[Op], draft: &mut Draft) -> (u32, i32) {
     try_with(std::fs::File::open("/").expect("the root can be opened"), ops, draft)
@@ -100,7 +63,7 @@ fn what_a_vfork_child_may_do_does_not_reach_its_parent() {
     // SAFETY: this signal means nothing to the test runner.
     unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
     for ops in all {
-        let before = state();
+        let before = support::state();
         let (failed, errno) = try_ops(ops, &mut data.clone());
         let last = ops[ops.len() - 1];
         let privileged = matches!(last, Op::Groups { .. } | Op::Processors { .. } | Op::JoinKeyring { .. });
@@ -108,7 +71,7 @@ fn what_a_vfork_child_may_do_does_not_reach_its_parent() {
             assert!(privileged, "{last:?}: errno {errno} at {failed}");
             support::skip("what_a_vfork_child_may_do", &format!("errno {errno} at {}", last.name()));
         }
-        assert_eq!(before, state(), "{last:?} changed its parent");
+        assert_eq!(before, support::state(), "{last:?} changed its parent");
     }
 }
 

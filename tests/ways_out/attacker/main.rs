@@ -13,6 +13,7 @@ mod names;
 mod net;
 mod proc;
 mod ring;
+mod rooted;
 mod sched;
 mod signals;
 mod terminal;
@@ -42,6 +43,7 @@ static MODULES: &[&[Way]] = &[
     ring::WAYS,
     foreign::WAYS,
     kernel::WAYS,
+    rooted::WAYS,
 ];
 
 extern "C" fn nothing(_: i32) {}

@@ -211,7 +211,13 @@ ways! { writing;
     /// the text on the console
     dev_vcs Service |t| device("/dev/vcs", O_RDONLY);
     /// the console
-    dev_console Service |t| device("/dev/console", O_WRONLY);
+    dev_console Service |t| {
+        let is_console = |m: std::fs::Metadata| std::os::unix::fs::MetadataExt::rdev(&m) == 0x501;
+        match std::fs::metadata("/dev/console").map(is_console) {
+            Ok(false) => Ok(Say::Absent("a terminal of our own has that name".into())),
+            _ => device("/dev/console", O_WRONLY),
+        }
+    };
     /// graphics
     dev_dri Service |t| device("/dev/dri/renderD128", O_RDWR);
     /// sound

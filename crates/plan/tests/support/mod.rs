@@ -81,3 +81,46 @@ pub(crate) fn skip(test: &str, why: &str) {
     // SAFETY: writes a live buffer to standard error.
     unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
 }
+
+/// All that the kernel tells of this thread and its process that an operation could have changed.
+pub(crate) fn state() -> Vec<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let changing =
+        ["Vm", "Rss", "Huge", "voluntary", "nonvoluntary", "State", "Threads", "SigQ", "FDSize", "Tracer"];
+    let status = read("/proc/thread-self/status");
+    let kept = |line: &&str| !changing.iter().any(|name| line.starts_with(name));
+    let mut lines: Vec<String> = status.lines().filter(kept).map(str::to_owned).collect();
+    for path in ["limits", "personality", "sessionid", "cgroup"] {
+        lines.push(read(&format!("/proc/thread-self/{path}")));
+    }
+    lines.push(read("/proc/self/timerslack_ns"));
+    for link in
+        ["cwd", "root", "ns/user", "ns/mnt", "ns/pid_for_children", "ns/net", "ns/ipc", "ns/uts", "ns/cgroup"]
+    {
+        lines.push(format!("{:?}", std::fs::read_link(format!("/proc/thread-self/{link}"))));
+    }
+    lines
+        .extend(["/proc/thread-self/mountinfo", "/proc/sys/kernel/hostname", "/proc/self/uid_map"].map(read));
+    // SAFETY: these ask for numbers.
+    let numbers = unsafe {
+        [
+            i64::from(libc::getsid(0)),
+            i64::from(libc::getpgid(0)),
+            i64::from(libc::prctl(libc::PR_GET_DUMPABLE)),
+            i64::from(libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
+            libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, -3, 0),
+        ]
+    };
+    lines.push(format!("{numbers:?}"));
+    let mut dispositions = Vec::new();
+    for signal in 1..=64 {
+        // SAFETY: asks for an action; nothing is changed.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            dispositions.push((action.sa_sigaction, action.sa_flags));
+        }
+    }
+    lines.push(format!("{dispositions:?}"));
+    lines
+}
