@@ -290,3 +290,27 @@ fn unix_sockets_are_reached_by_path() {
     expected[13] = "ok";
     expect(&flags, &outside.tried(&flags), expected);
 }
+
+/// A socket, to connect to: it is not changed, and nothing else is given by that name.
+#[test]
+fn a_unix_socket_is_granted_to_connect_alone() {
+    let scratch = Scratch::new();
+    let (folder, file) = (scratch.path().to_str().unwrap(), scratch.file("file", "text"));
+    for path in [folder, &file, "/dev/null"] {
+        let output = beget_tests::run(&["run", "--base", "--root", "--unix", path, "--", "true"]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{errors}");
+        assert_eq!(errors, format!("beget: grant --unix {path}: no Unix socket\n"));
+    }
+    if !can_with_root("a_unix_socket_is_granted_to_connect_alone") {
+        return;
+    }
+    let path = scratch.at("socket");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode();
+    let before = mode();
+    let words = ["run", "--base", "--root", "--unix", &path, "--", "chmod", "777", &path];
+    let output = beget_tests::run(&words);
+    assert!(text(&output.stderr).contains("Read-only file system"), "{}", text(&output.stderr));
+    assert_eq!(mode(), before);
+}

@@ -100,12 +100,13 @@ fn a_root_and_its_flags_make_the_same_child() {
         std::fs::create_dir(scratch.at(folder)).expect("an empty folder");
     }
     scratch.file("f", "");
+    let _socket = std::os::unix::net::UnixListener::bind(scratch.at("u")).expect("a socket");
     let spec = "
 base = true
 read = [{ path = \"r\", at = \"/data\" }]
 write = [\"w\", { path = \"f\", at = \"/out\" }]
 exec = [{ path = \"x\", at = \"/opt\" }]
-unix = [\"f\"]
+unix = [\"u\"]
 loopback = true
 program = \"true\"
 [root]
@@ -121,7 +122,7 @@ gid = 8
 ";
     scratch.file("a.toml", spec);
     let by_file = run_in(&scratch.at(""), &["show", "--json", "--spec", "a.toml"]);
-    let flags = "show --json --base --read r:/data --write w --write f:/out --exec x:/opt --unix f --loopback --root --scratch s:/s --keep k \
+    let flags = "show --json --base --read r:/data --write w --write f:/out --exec x:/opt --unix u --loopback --root --scratch s:/s --keep k \
                  --tmpfs /a --tmpfs /b=3M --tmp 5M --file /etc/motd=hello --symlink /l=a --dir /d --hostname box --uid 7 --gid 8 -- true";
     let words: Vec<&str> = flags.split_ascii_whitespace().collect();
     assert_eq!(by_file.code, Some(0), "{}", by_file.err);

@@ -73,6 +73,8 @@ pub struct Opened {
     pub(crate) at: Option<PathBuf>,
     /// A device: nothing below it, and more than what is written in it.
     pub(crate) device: bool,
+    /// A socket with a name.
+    socket: bool,
     /// It was opened by its name, which tells where it is; a file that somebody opened already may be called anything.
     pub(crate) named: bool,
     /// The program, its interpreter or its loader, opened by whoever names it.
@@ -116,6 +118,7 @@ impl Opened {
             directory,
             at: None,
             device,
+            socket: kind == FileType::Socket,
             named: false,
             program: false,
             fleeting: on_proc(status),
@@ -158,10 +161,14 @@ pub(crate) fn open(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error>
             }
             return Ok(());
         }
-        Grant::Unix(path) => (path.as_path(), Rights::DEVICE),
+        // Connecting is no writing, and what lies there is not the program's to change.
+        Grant::Unix(path) => (path.as_path(), Rights::READ),
         _ => return Ok(()),
     };
     let one = open_path(path, rights, OFlags::empty()).map_err(|errno| Error::grant(grant, errno))?;
+    if matches!(grant, Grant::Unix(_)) && !one.socket {
+        return Err(Error::senseless_grant(grant, "no Unix socket"));
+    }
     if one.fleeting && is_own_process(&one) {
         let why = "that is the process asking, not the child";
         return Err(Error::senseless_grant(grant, why));
@@ -219,6 +226,7 @@ fn open_base(grant: &Grant, opened: &mut Vec<Opened>) -> Result<(), Error> {
                     directory,
                     at: None,
                     device: rights == Rights::DEVICE,
+                    socket: false,
                     named: true,
                     program: false,
                     fleeting: false,
