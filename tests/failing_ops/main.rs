@@ -88,6 +88,61 @@ fn every_call_of_a_newborn_can_fail_and_leaves_nothing() {
     }
 }
 
+/// The first process of a private root makes it before its exec: each of its calls fails in turn, and nothing is made, mounted or left.
+#[test]
+fn every_call_that_makes_a_private_root_can_fail_and_leaves_nothing() {
+    let test = "every_call_that_makes_a_private_root_can_fail";
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").expect("/proc is there");
+    let (before, mut calls, mut failed) = (mounts(), Vec::<Call>::new(), 0);
+    let mut queue = vec![Round::anew()];
+    let mut refused = false;
+    let mut rounds = Rounds::new(|done: Option<(Round, Report, Vec<Call>)>| {
+        if let Some((round, report, made)) = done {
+            match round.verdict {
+                None if calls.is_empty() && report.sentence.contains("user namespaces") => refused = true,
+                None if calls.is_empty() => {
+                    assert_well(&report, "nothing");
+                    calls = made.into_iter().filter(|call| call.who == Who::Newborn).collect();
+                    let first = calls.iter().map(|call| call.process).min();
+                    // Sixty-two calls are one operation, whose two ends stand for all.
+                    let tried = |call: &Call| {
+                        let signals = call.number == i64::from(nr::RT_SIGACTION);
+                        Some(call.process) == first && (!signals || [1, 64].contains(&call.arguments[0]))
+                    };
+                    for index in (0..calls.len()).rev().filter(|index| tried(&calls[*index])) {
+                        queue.push(Round::anew());
+                        let fail = Round::at(Who::Newborn, index, Verdict::fail(libc::EIO));
+                        queue.push(Round { anew: true, ..fail });
+                    }
+                }
+                None => assert_well(&report, "a root that was not made"),
+                Some(_) => {
+                    let call = &calls[round.index];
+                    let what = format!("{:?} {call:?}: {report:?}", nr::name(call.number as u32));
+                    assert_eq!(report.changes, "", "{what}");
+                    let named = ["root", "nursery", "no_new_privs", "capabilities", "promise root"];
+                    let named = named.iter().any(|part| report.part.starts_with(part));
+                    // What is not closed is closed by the exec, or in the way of what comes before it.
+                    let goes_on = call.number == i64::from(nr::CLOSE);
+                    let told = report.kind == "error" && named && report.whose.ends_with("Some(5)");
+                    assert!(told || goes_on && (named || report.kind == "ended"), "{what}");
+                    failed += 1;
+                }
+            }
+        }
+        queue.pop()
+    });
+    let ran = run(test, "warm root", &mut rounds);
+    drop(rounds);
+    if refused {
+        return skip(test, Need::Machine("user namespaces"));
+    }
+    if ran {
+        assert!(failed > 80, "{failed} failures were tried");
+        assert_eq!(mounts(), before);
+    }
+}
+
 /// The error names the call's step, whose fault it is and the errno, in one line.
 fn assert_told(report: &Report, call: &Call, errno: i32, what: &str) {
     let (parts, fault) = words::of(call);

@@ -49,6 +49,7 @@ pub fn command(name: &str) -> (Command, Vec<OwnedFd>) {
             command.grants([Grant::Base, Grant::Spawn, Grant::TcpConnect(443)]).stdout(Stdio::inherit());
         }
         "listener" => drop(command.tell_refusals(true).stderr(Stdio::piped())),
+        "root" => drop(command.root(beget::Root::new().file("/made/file", "text").symlink("/link", "made"))),
         "slots" => {
             command.slot("first", file("/dev/null")).slot("second", file("/dev/zero")).fd(9, file("/"));
             command.fd(40, file("/dev/null")).stdin(Stdio::null()).stdout(Stdio::piped());
