@@ -7,6 +7,7 @@ use beget_authority::Authority;
 use beget_authority::keyring::{self, Keyring};
 use beget_plan::Op;
 use beget_sys::process;
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Fault, Result};
 use crate::writer::Writer;
@@ -26,8 +27,20 @@ pub(crate) fn may_set_groups() -> Result<bool> {
     const CAP_SETGID: u64 = 1 << 6;
     let held =
         process::capabilities().map_err(|errno| Error::kernel("capabilities", errno, Fault::Kernel))?;
-    let denied = || std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny");
-    Ok(held & CAP_SETGID != 0 && !denied())
+    if held & CAP_SETGID == 0 {
+        return Ok(false);
+    }
+    let failed = |errno: rustix::io::Errno| Error::io("supplementary groups", errno);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open("/proc/self/setgroups", flags, Mode::empty()) {
+        Ok(file) => file,
+        // Without `/proc` the call itself will tell.
+        Err(rustix::io::Errno::NOENT) => return Ok(true),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let mut word = [0; 4];
+    rustix::io::read(&file, &mut word).map_err(failed)?;
+    Ok(&word != b"deny")
 }
 
 /// Adds all that a child with ambient authority does without. `groups`: it has its creator's supplementary groups still.
