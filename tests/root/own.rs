@@ -138,3 +138,14 @@ fn supplementary_groups_are_dropped() {
     let output = finish(beget.stdin(Stdio::null()));
     assert_eq!(text(&output.stdout).trim(), "Groups:", "{}", text(&output.stderr));
 }
+
+/// The root itself is to be read, unless it is asked for as memory.
+#[test]
+fn the_root_itself_can_be_memory() {
+    if !has_root("the_root_itself_can_be_memory") {
+        return;
+    }
+    for (flags, code) in [(&[][..], Some(1)), (&["--tmpfs", "/"], Some(0))] {
+        assert_eq!(rooted(flags, &["touch", "/new"]).0, code, "{flags:?}");
+    }
+}

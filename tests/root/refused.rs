@@ -115,6 +115,7 @@ fn senseless_values_are_said() {
     refused(&["--file", "/x"], "flag --file /x: ");
     refused(&["--symlink", "/x"], "flag --symlink /x: ");
     refused(&["--symlink", "/x="], "");
+    refused(&["--scratch", "/usr:/"], "root: --scratch /usr: it cannot be the whole root");
     if has_root("senseless_values_are_said") {
         refused(&["--uid", "4294967295"], "root: users: ");
     }

@@ -69,7 +69,7 @@ impl Places {
     /// The attributes of the root itself.
     pub(super) fn of_the_root(&self) -> u32 {
         match self.wanted.get(Path::new("/")) {
-            Some(What::Bind { attributes, .. }) => *attributes,
+            Some(What::Bind { attributes, .. } | What::Mount { attributes, .. }) => *attributes,
             _ => PLAIN | attribute::READ_ONLY,
         }
     }
@@ -164,6 +164,13 @@ impl Places {
             }
         };
         let at = checked(at.unwrap_or(&lower.path))?;
+        if at == Path::new("/") {
+            let part = format!("root: --scratch {}", path.display());
+            return Err(wrong(
+                &part,
+                "it cannot be the whole root, which other things lie in: put it at another place",
+            ));
+        }
         let mut rights = Rights::WRITE;
         // A grant of the same folder says what else may be done in it; what is shown is the scratch.
         if let Some(What::Bind { source, .. }) = self.wanted.get(&at)
