@@ -316,6 +316,13 @@ fn a_terminal_is_not_commanded_by_what_a_file_holds() {
     let ran = run_in(&scratch.at(""), &["run", "--spec", "a.toml", "--", "true"]);
     assert_eq!(ran.code, Some(125));
     assert!(!ran.err.contains(['\u{1b}', '\u{7}']), "{:?}", ran.err);
+    // Nor is a line turned around, or ended where it does not end.
+    scratch.file("b.toml", "read = [\"/\u{202e}x\u{2028}y\", 5]\n");
+    for words in [&["run", "--spec", "b.toml"][..], &["run", "--read", "/\u{202e}x\u{2028}y"]] {
+        let ran = run_in(&scratch.at(""), &[words, &["--", "true"]].concat());
+        assert_eq!(ran.code, Some(125));
+        assert!(!ran.err.contains(['\u{202e}', '\u{2028}']), "{:?}", ran.err);
+    }
 }
 
 #[test]

@@ -78,7 +78,9 @@ fn say(message: &str) {
 fn plain(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+        // What ends a line, or turns the rest of it around, to some reader.
+        let turns = matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if letter.is_control() || turns { line.extend(letter.escape_default()) } else { line.push(letter) }
     }
     line
 }

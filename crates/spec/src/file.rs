@@ -74,7 +74,10 @@ fn excerpt(number: usize, line: &str, column: usize, width: usize) -> String {
     const BEFORE: usize = 60;
     const SHOWN: usize = 120;
     let from = column.saturating_sub(BEFORE);
-    let plain = |letter: char| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter };
+    let turns = |letter| matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = |letter: char| {
+        if letter.is_control() && letter != '\t' || turns(letter) { '\u{fffd}' } else { letter }
+    };
     let shown: String = line.chars().skip(from).take(SHOWN).map(plain).collect();
     let space = |letter: char| if letter == '\t' { '\t' } else { ' ' };
     let indent: String = line.chars().skip(from).take(column - from).map(space).collect();
