@@ -141,6 +141,10 @@ fn the_program_is_found_by_any_of_its_names() {
             assert_eq!(rooted(flags, &[name, "hello"]), fine("script hello\n"), "{name} {flags:?}");
         }
     }
+    // One that lies at another place is named by that.
+    let (placed, below) = (format!("{program}:/opt/say"), format!("{}:/opt/all", scratch.at(".")));
+    assert_eq!(rooted(&["--exec", &placed], &["/opt/say", "hello"]), fine("hello\n"));
+    assert_eq!(rooted(&["--exec", &below], &["/opt/all/script", "hello"]), fine("script hello\n"));
     // It is granted itself, and what lies beside it is not.
     scratch.executable("beside", "#!/bin/sh\n");
     let list = format!("ls {}", scratch.at(""));

@@ -165,7 +165,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     if root.is_some() {
         root::check(command)?;
     }
-    let mut program = Program::find(&command.program, search)?;
+    let mut program = Program::find(&root::outside(command), search)?;
     let (directory, directory_name) = match root {
         Some(_) => (None, root::directory(command)?),
         None => open_directory(command).map(|(directory, name)| (Some(directory), name))?,

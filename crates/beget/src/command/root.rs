@@ -3,9 +3,12 @@
 //! Safety idea: a directory that was opened outside leads outside, whatever the root is; so none is given, and the working directory and the
 //! program are opened anew inside.
 
-use std::ffi::CString;
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+use beget_authority::Grant;
 use beget_authority::root::Layout;
 use beget_plan::Op;
 
@@ -30,6 +33,25 @@ pub(super) fn check(command: &Command) -> Result<()> {
         return wrong("root", "a process group of outside has no number inside");
     }
     Ok(())
+}
+
+/// The program's name outside: one that lies at another place in a private root is asked for by its name there.
+pub(super) fn outside(command: &Command) -> Cow<'_, OsStr> {
+    let asked = Path::new(&command.program);
+    let placed =
+        command.private_root().into_iter().flat_map(|_| &command.grants).find_map(|grant| match grant {
+            Grant::At(inner, at) => match &**inner {
+                Grant::Execute(source) | Grant::Read(source) | Grant::Write(source) => {
+                    Some(match asked.strip_prefix(at).ok()? {
+                        rest if rest.as_os_str().is_empty() => source.clone(),
+                        rest => source.join(rest),
+                    })
+                }
+                _ => None,
+            },
+            _ => None,
+        });
+    placed.map_or(Cow::Borrowed(command.program.as_os_str()), |path| Cow::Owned(path.into()))
 }
 
 /// The working directory's name, absolute.
