@@ -38,7 +38,9 @@ if os.fork() == 0:
     os._exit(0)
 os.write(master, b'typed\\n')
 os.wait()
-print(os.read(master, 100))
+seen = b''
+while not seen.endswith(b'TYPED\\r\\n'): seen += os.read(master, 100)
+print(seen)
 os.close(master)
 print(sorted(os.listdir('/dev/pts')))";
     let said = "/dev/pts/0 ['0', 'ptmx'] /dev/pts/0\nb'typed\\r\\nTYPED\\r\\n'\n['ptmx']\n";
