@@ -223,6 +223,11 @@ pub unsafe fn open_into(path: Name, lookup: Lookup, same: i32, slot: i32) -> Res
     if same >= 0 && !is_same(file.0, same)? {
         return Err(Errno::ESTALE);
     }
+    if file.0 == slot {
+        // The lowest free number was that very slot; it is closed by an exec as it is.
+        core::mem::forget(file);
+        return Ok(());
+    }
     // SAFETY: likewise.
     unsafe { descriptor::duplicate_onto(file.0, slot, true) }
 }
