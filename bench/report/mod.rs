@@ -77,7 +77,7 @@ impl Report {
         let mut text = String::new();
         let bound = NOISY * 100.0;
         if markdown {
-            text.push_str("# Results\n\nWritten by `cargo run --release -p beget-bench -- --write bench/RESULTS.md`; do not edit.\n\n");
+            text.push_str("# Results\n\nWritten by `cargo run --release -p beget-bench --features async -- --write bench/RESULTS.md`; do not edit. Without the feature the rows of tasks are left out.\n\n");
         }
         let _ = writeln!(
             text,
