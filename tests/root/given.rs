@@ -205,20 +205,20 @@ fn things_are_made_for_it() {
     }
     let scratch = Scratch::new();
     nested(&scratch);
-    let at = format!("{}:/work", scratch.at("outer"));
+    let at = format!("{}:/desk", scratch.at("outer"));
     let flags = [
         "--tmpfs",
-        "/work/inner=1M",
+        "/desk/inner=1M",
         "--file",
-        "/work/inner/note=first\nsecond",
+        "/desk/inner/note=first\nsecond",
         "--symlink",
-        "/work/inner/link=note",
+        "/desk/inner/link=note",
         "--dir",
-        "/work/inner/sub",
+        "/desk/inner/sub",
         "--read",
         &at,
     ];
-    let script = "cat /work/file /work/inner/link; echo; ls /work/inner; echo x > /work/inner/own; cat /work/inner/own; (echo x > /work/inner/note) 2>/dev/null || echo kept; stat -c %a /work/inner/note";
+    let script = "cat /desk/file /desk/inner/link; echo; ls /desk/inner; echo x > /desk/inner/own; cat /desk/inner/own; (echo x > /desk/inner/note) 2>/dev/null || echo kept; stat -c %a /desk/inner/note";
     // In memory that may be written all of it may, but for the file, whose mode says so, to whoever is not root.
     let said = "outerfirst\nsecond\nlink\nnote\nsub\nx\nkept\n444\n";
     assert_eq!(in_shell(&flags, script), fine(said));
