@@ -1,0 +1,8 @@
+//! The process service: names, list, status, wait, kill and history of domains, which are held by capability.
+//!
+//! Safety idea: a connection is a right, and says what it is a right to. The service makes no process; it can be killed at any moment and started
+//! again, for whatever it knows is in its journal before anybody is told.
+
+#![forbid(unsafe_code)]
+
+pub mod protocol;
