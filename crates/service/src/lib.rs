@@ -5,4 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 pub mod protocol;
+
+pub use client::{Domain, Error, Fault, Result, Service, VARIABLE, make_folder, rights, socket_path};
