@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use beget_plan::message::{Batch, HEADER, Header};
+use beget_plan::message::{Batch, HEADER, Header, NAMESPACES, flag, label, label_words};
 use beget_plan::stub::leave;
 use beget_plan::{Engine, Plan};
 use libfuzzer_sys::fuzz_target;
@@ -22,6 +22,10 @@ fuzz_target!(|bytes: &[u8]| {
         let birth = batch.birth(index).expect("it was checked");
         assert!(birth.descriptors().all(|place| place < given));
         assert!(birth.cgroup.is_none_or(|place| (place as usize) < given));
+        assert_eq!(birth.namespaces & !NAMESPACES, 0);
+        assert!(birth.flags & flag::KEPT == 0 || birth.label != 0);
+        assert!(birth.flags & flag::PARENT == 0 || birth.label == 0);
+        assert_eq!(label(label_words(birth.label)), birth.label);
         if let Ok(plan) = Plan::check(birth.plan, Engine::Vfork) {
             assert!(plan.count() > 0 && plan.ends());
         }

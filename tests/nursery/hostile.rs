@@ -101,8 +101,8 @@ fn batch() -> Vec<u8> {
     draft.push(Op::Execute { program: 7, arguments, environment, listening: 0 });
     let plan = draft.encode(0);
     let at = Item::SIZE as u32;
-    let item =
-        Item { plan: at, length: plan.len() as u32, table: at, descriptors: 0, cgroup: u32::MAX, flags: 0 };
+    let length = plan.len() as u32;
+    let item = Item { plan: at, length, table: at, cgroup: u32::MAX, ..Item::default() };
     [item.encode().to_vec(), plan].concat()
 }
 

@@ -34,6 +34,8 @@ pub mod interpreter;
 pub mod link;
 pub mod memory;
 pub mod message;
+#[cfg(not(beget_freestanding))]
+pub mod nursery;
 pub mod op;
 mod root;
 pub mod stub;

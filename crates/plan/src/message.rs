@@ -11,6 +11,10 @@
 //! [`kind::ANSWER`] to each part. To a nursery goes [`kind::BATCH`], whose body is a table of [`Item`]s and what they refer to; the
 //! nursery answers with as many [`kind::BORN`] as it takes, and tells [`kind::CHANGED`] of its children whenever it happens.
 //!
+//! A birth may have a label, a number of its creator's choice, by which it is known from then on. If its end is to be [`flag::KEPT`] the
+//! nursery remembers it until [`kind::TAKEN`] names the label, and tells it again to whoever asks by [`kind::ROLL`] what there is: so a
+//! creator that was killed between hearing of an end and writing it down loses nothing, and neither does the next one.
+//!
 //! Safety idea: one definition for both sides; a body is an allegation until [`Batch::check`] has looked at every offset in it.
 
 use crate::encoding::LONGEST;
@@ -27,6 +31,10 @@ pub const MOST_GIVEN: usize = 4096;
 pub const MOST_ITEMS: usize = 65_536;
 /// How many births one answer tells of at most, each with its pidfd.
 pub const BORN_AT_ONCE: usize = 64;
+/// How many living births one answer to [`kind::ROLL`] tells of at most.
+pub const LIVING_AT_ONCE: usize = 80;
+/// The most ends that a nursery keeps; when there are more they stay with the kernel, as children that are not reaped.
+pub const MOST_KEPT: usize = 4096;
 
 /// What a message is.
 pub mod kind {
@@ -34,15 +42,23 @@ pub mod kind {
     pub const PART: u32 = 1;
     /// To a nursery: births. Words: number of items, [`super::flag`]s.
     pub const BATCH: u32 = 2;
-    /// To a nursery: end a child that its creator cannot hold. Words: its process number. There is no answer but its end.
-    pub const END: u32 = 3;
+    /// To a nursery: send a child a signal. Words: its process number, the signal, its label's low and high word. There is no answer, and
+    /// nothing happens where that number is not a birth of that label (0 for none) that has not been reaped.
+    pub const SIGNAL: u32 = 3;
+    /// To a nursery: the end of a label is written down where its creator is from now on; forget it. Words: the label's low and high word.
+    pub const TAKEN: u32 = 4;
+    /// To a nursery: tell which labelled births live, then every kept end once more. From a nursery, the answer: words: how many, 1 if
+    /// more follow; the body has a [`Living`](super::Living) for each.
+    pub const ROLL: u32 = 5;
+    /// To a nursery: end everything and exit.
+    pub const QUIT: u32 = 6;
     /// From an embryo: where it lies; the body is a [`Hello`](super::Hello) and the auxiliary vector.
     pub const HELLO: u32 = 16;
     /// From an embryo: words: the operation that failed, its errno or 0; the body is what the operations answered.
     pub const ANSWER: u32 = 17;
     /// From a nursery: words: how many; the body has a [`Born`](super::Born) for each, in the order of the batch.
     pub const BORN: u32 = 18;
-    /// From a nursery: words: process number, how, status; the body is its resource use.
+    /// From a nursery: words: process number, how, status; the body is its resource use and then its label, in eight bytes.
     pub const CHANGED: u32 = 19;
 }
 
@@ -54,7 +70,22 @@ pub mod flag {
     pub const PARENT: u32 = 2;
     /// Of an item: its stops are told too.
     pub const STOPS: u32 = 4;
+    /// Of an item, which must have a label: its end is kept until [`super::kind::TAKEN`] names that.
+    pub const KEPT: u32 = 8;
+    /// Of an item: its pidfd is not sent, for whoever has no room for one.
+    pub const UNHELD: u32 = 16;
+    /// Of an item: it has no supplementary groups from the beginning on, as one in a user namespace of its own cannot give them up. Takes
+    /// CAP_SETGID.
+    pub const WITHOUT_GROUPS: u32 = 32;
+
+    /// All that an item may have.
+    pub(super) const OF_ITEMS: u32 = PARENT | STOPS | KEPT | UNHELD | WITHOUT_GROUPS;
+    /// What is for the nursery's own children alone.
+    pub(super) const OF_CHILDREN: u32 = KEPT | UNHELD;
 }
+
+/// The namespaces that an item may be born in ([`beget_sys::namespace::kind`]): the others a process makes for itself.
+pub const NAMESPACES: u32 = beget_sys::namespace::kind::USERS | beget_sys::namespace::kind::PROCESSES;
 
 /// How a child changed, in [`kind::CHANGED`].
 pub mod change {
@@ -115,6 +146,18 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
+/// The label that two words mean, the low one first.
+#[must_use]
+pub fn label(words: [u32; 2]) -> u64 {
+    u64::from(words[0]) | u64::from(words[1]) << 32
+}
+
+/// The words of a label, the low one first.
+#[must_use]
+pub fn label_words(label: u64) -> [u32; 2] {
+    [label as u32, (label >> 32) as u32]
+}
+
 macro_rules! records {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* })*) => {$(
         $(#[$doc])*
@@ -168,6 +211,12 @@ records! {
         cgroup,
         /// [`flag`]s.
         flags,
+        /// Its label, or 0.
+        label_low,
+        /// High word.
+        label_high,
+        /// The namespaces that it is born in, bits of [`NAMESPACES`].
+        namespaces,
     }
     /// What came of a birth.
     Born {
@@ -179,6 +228,15 @@ records! {
         errno,
         /// 1 when its pidfd comes with the message.
         pidfd,
+    }
+    /// A labelled birth that lives.
+    Living {
+        /// Its label.
+        label_low,
+        /// High word.
+        label_high,
+        /// Process number, as the nursery has it.
+        number,
     }
     /// Where an embryo lies. Addresses are in two words, low one first.
     Hello {
@@ -216,6 +274,10 @@ pub struct Birth<'a> {
     pub cgroup: Option<u32>,
     /// [`flag`]s.
     pub flags: u32,
+    /// Its label, or 0.
+    pub label: u64,
+    /// The namespaces that it is born in.
+    pub namespaces: u32,
 }
 
 impl<'a> Batch<'a> {
@@ -250,10 +312,17 @@ impl<'a> Batch<'a> {
             known(word(entry, 0)?).then_some(())?;
         }
         let cgroup = (item.cgroup != u32::MAX).then_some(item.cgroup);
-        if item.flags & !(flag::PARENT | flag::STOPS) != 0 || cgroup.is_some_and(|index| !known(index)) {
+        let Item { flags, namespaces, .. } = item;
+        let label = label([item.label_low, item.label_high]);
+        // A child of somebody else's has its status told by the kernel, and must be held.
+        let anothers = flags & flag::PARENT != 0 && (flags & flag::OF_CHILDREN != 0 || label != 0);
+        let unknown = flags & !flag::OF_ITEMS != 0 || namespaces & !NAMESPACES != 0;
+        let nameless = flags & flag::KEPT != 0 && label == 0;
+        if unknown || anothers || nameless || cgroup.is_some_and(|index| !known(index)) {
             return None;
         }
-        Some(Birth { plan: part(item.plan, item.length as usize)?, table, cgroup, flags: item.flags })
+        let plan = part(item.plan, item.length as usize)?;
+        Some(Birth { plan, table, cgroup, flags, label, namespaces })
     }
 }
 

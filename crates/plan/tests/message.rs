@@ -1,13 +1,23 @@
 //! Messages: what is written reads back, and foreign bytes are an answer.
 
-use beget_plan::message::{Batch, Header, Item, MOST_ITEMS, flag, kind};
+use beget_plan::message::{Batch, Header, Item, MOST_ITEMS, NAMESPACES, flag, kind, label_words};
+use beget_sys::namespace::kind as kind_of;
 
 fn batch(items: &[Item], rest: &[u8]) -> Vec<u8> {
     items.iter().flat_map(Item::encode).chain(rest.iter().copied()).collect()
 }
 
-const ONE: Item =
-    Item { plan: 28, length: 4, table: 24, descriptors: 1, cgroup: u32::MAX, flags: flag::STOPS };
+const ONE: Item = Item {
+    plan: 40,
+    length: 4,
+    table: 36,
+    descriptors: 1,
+    cgroup: u32::MAX,
+    flags: flag::STOPS,
+    label_low: 0,
+    label_high: 0,
+    namespaces: 0,
+};
 
 #[test]
 fn a_header_reads_back() {
@@ -33,6 +43,18 @@ fn a_batch_reads_back() {
 }
 
 #[test]
+fn a_label_and_what_goes_with_it_read_back() {
+    let label = u64::MAX - 5;
+    let [label_low, label_high] = label_words(label);
+    assert_eq!(beget_plan::message::label([label_low, label_high]), label);
+    let flags = flag::KEPT | flag::UNHELD | flag::WITHOUT_GROUPS;
+    let item = Item { flags, label_low, label_high, namespaces: NAMESPACES, ..ONE };
+    let body = batch(&[item], &[0, 0, 0, 0, b'p', b'l', b'a', b'n']);
+    let birth = Batch::check(&body, 1, 1).and_then(|batch| batch.birth(0)).expect("a batch of one");
+    assert_eq!((birth.label, birth.flags, birth.namespaces), (label, flags, NAMESPACES));
+}
+
+#[test]
 fn offsets_that_lie_are_refused() {
     let rest = [0, 0, 0, 0, b'p', b'l', b'a', b'n'];
     let refused = |item: Item, given| Batch::check(&batch(&[item], &rest), 1, given).is_none();
@@ -40,10 +62,19 @@ fn offsets_that_lie_are_refused() {
     assert!(refused(Item { length: 5, ..ONE }, 1), "a plan past the end");
     assert!(refused(Item { plan: u32::MAX, ..ONE }, 1));
     assert!(refused(Item { length: u32::MAX, ..ONE }, 1));
-    assert!(refused(Item { table: 30, ..ONE }, 1), "a table past the end");
+    assert!(refused(Item { table: 42, ..ONE }, 1), "a table past the end");
     assert!(refused(Item { descriptors: u32::MAX, ..ONE }, 1));
     assert!(refused(Item { cgroup: 1, ..ONE }, 1), "a cgroup that did not come");
-    assert!(refused(Item { flags: 8, ..ONE }, 1), "a flag that is none");
+    assert!(refused(Item { flags: 64, ..ONE }, 1), "a flag that is none");
+    assert!(refused(Item { flags: flag::ATOMIC, ..ONE }, 1), "a flag of batches");
+    assert!(refused(Item { flags: flag::KEPT, ..ONE }, 1), "an end without a name to be kept under");
+    for flags in [flag::UNHELD, flag::KEPT] {
+        let item = Item { flags: flag::PARENT | flags, label_high: 1, ..ONE };
+        assert!(refused(item, 1), "what only a parent can do, of another's child");
+    }
+    assert!(refused(Item { flags: flag::PARENT, label_low: 1, ..ONE }, 1), "a label of another's child");
+    assert!(refused(Item { namespaces: kind_of::MOUNTS, ..ONE }, 1), "a namespace that it makes for itself");
+    assert!(refused(Item { namespaces: u32::MAX, ..ONE }, 1));
     let body = batch(&[ONE], &rest);
     assert!(Batch::check(&body, 2, 1).is_none(), "more items than there are");
     assert!(Batch::check(&body, MOST_ITEMS as u32 + 1, 1).is_none());
@@ -61,6 +92,8 @@ proptest::proptest! {
                 let birth = batch.birth(index).expect("it was checked");
                 proptest::prop_assert!(birth.descriptors().all(|place| place < given));
                 proptest::prop_assert!(birth.plan.len() <= body.len());
+                proptest::prop_assert!(birth.namespaces & !NAMESPACES == 0);
+                proptest::prop_assert!(birth.flags & flag::KEPT == 0 || birth.label != 0);
             }
         }
     }

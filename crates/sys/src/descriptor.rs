@@ -122,6 +122,29 @@ pub fn stop_at_exec() -> Result<()> {
     Ok(())
 }
 
+/// Has an exec close `fd` (`fcntl F_SETFD`).
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn close_on_exec(fd: i32) -> Result<()> {
+    const F_SETFD: usize = 2;
+    const FD_CLOEXEC: usize = 1;
+    // SAFETY: numbers only; what the descriptor refers to stays the same.
+    unsafe { arch::call3(nr::FCNTL, fd as usize, F_SETFD, FD_CLOEXEC) }.map(drop)
+}
+
+/// Adds seals to memory that is a file (`man 2 fcntl`, `F_ADD_SEALS`).
+///
+/// # Errors
+/// `EINVAL` for a seal that the kernel does not know, or a file that cannot be sealed; `EPERM`, `EBUSY`.
+#[cfg(not(beget_freestanding))]
+pub fn add_seals(fd: std::os::fd::BorrowedFd<'_>, seals: u32) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    const F_ADD_SEALS: usize = 1033;
+    // SAFETY: numbers only; nothing that is mapped for writing is taken away, says the kernel.
+    unsafe { arch::call3(nr::FCNTL, fd.as_raw_fd() as usize, F_ADD_SEALS, seals as usize) }.map(drop)
+}
+
 /// Two Unix stream sockets, connected, close-on-exec, as numbers that nobody owns yet.
 ///
 /// # Errors

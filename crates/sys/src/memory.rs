@@ -63,6 +63,32 @@ pub unsafe fn unmap(at: usize, length: usize) -> Result<()> {
     unsafe { arch::call2(nr::MUNMAP, at, length) }.map(drop)
 }
 
+/// How memory is a file (`man 2 memfd_create`).
+#[cfg(not(beget_freestanding))]
+pub mod file {
+    /// An exec closes it.
+    pub const CLOSE_ON_EXEC: u32 = 1;
+    /// It can be sealed.
+    pub const SEALABLE: u32 = 2;
+    /// It can never be executed (Linux 6.3).
+    pub const NEVER_EXECUTABLE: u32 = 8;
+    /// It can be executed (Linux 6.3; before that all of it can).
+    pub const EXECUTABLE: u32 = 16;
+}
+
+/// Memory as a file (`man 2 memfd_create`); `flags` are of [`mod@file`].
+///
+/// # Errors
+/// `EINVAL` for flags that the kernel does not know; `EACCES` where executable memory is forbidden; `EMFILE`, `ENOMEM`, `ENOSYS`.
+#[cfg(not(beget_freestanding))]
+pub fn file(name: &core::ffi::CStr, flags: u32) -> Result<std::os::fd::OwnedFd> {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    // SAFETY: the kernel reads a string that ends in NUL.
+    let fd = unsafe { arch::call2(nr::MEMFD_CREATE, name.as_ptr() as usize, flags as usize) }?;
+    // SAFETY: the kernel gave us this descriptor a moment ago.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// Changes what may be done with the pages of a range (`man 2 mprotect`).
 ///
 /// # Errors

@@ -99,6 +99,16 @@ pub fn shut_down(socket: i32) {
     let _ = unsafe { arch::call2(nr::SHUTDOWN, socket as usize, BOTH_WAYS) };
 }
 
+/// Takes the next connection of a listening socket, close-on-exec, as a number that nobody owns yet (`man 2 accept4`); waits for one.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `EINTR`; `EAGAIN` where the listener is non-blocking and there is none.
+pub fn accept(listener: i32) -> Result<i32> {
+    const CLOSE_ON_EXEC: usize = 0o2_000_000;
+    // SAFETY: nobody's address is asked for, so no memory is passed.
+    unsafe { arch::call4(nr::ACCEPT4, listener as usize, 0, 0, CLOSE_ON_EXEC) }.map(|fd| fd as i32)
+}
+
 /// Receives bytes, and the descriptors that came with them (`man 2 recvmsg`); more than `descriptors` has room for are closed and
 /// told as [`Received::truncated`].
 ///

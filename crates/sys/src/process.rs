@@ -161,22 +161,33 @@ pub fn set_groups(groups: &[[u8; 4]]) -> Result<()> {
     unsafe { arch::call2(nr::SETGROUPS, groups.len(), groups.as_ptr() as usize) }.map(drop)
 }
 
+/// The most supplementary groups that a process has (`NGROUPS_MAX`).
+pub const MOST_GROUPS: usize = 65_536;
+
 /// The supplementary groups of the calling *thread* (`man 2 getgroups`).
 ///
 /// # Errors
 /// `EINVAL` when they are more than the kernel's own limit of 65,536.
 #[cfg(not(beget_freestanding))]
 pub fn groups() -> Result<std::vec::Vec<[u8; 4]>> {
-    const MOST: usize = 65_536;
     // SAFETY: no memory is passed.
     let count = unsafe { arch::call2(nr::GETGROUPS, 0, 0) }?;
-    let mut groups = std::vec![[0; 4]; count.min(MOST)];
+    let mut groups = std::vec![[0; 4]; count.min(MOST_GROUPS)];
     if !groups.is_empty() {
-        // SAFETY: the kernel writes at most so many numbers of four bytes.
-        let count = unsafe { arch::call2(nr::GETGROUPS, groups.len(), groups.as_mut_ptr() as usize) }?;
+        let count = read_groups(&mut groups)?;
         groups.truncate(count);
     }
     Ok(groups)
+}
+
+/// Writes the supplementary groups of the calling thread into `groups`, and gives how many they are. With no room at all it only
+/// counts them.
+///
+/// # Errors
+/// `EINVAL` when there is some room, and not enough.
+pub fn read_groups(groups: &mut [[u8; 4]]) -> Result<usize> {
+    // SAFETY: the kernel writes at most so many numbers of four bytes, into a borrow of the caller's.
+    unsafe { arch::call2(nr::GETGROUPS, groups.len(), groups.as_mut_ptr() as usize) }
 }
 
 /// Limits the calling thread to the processors whose bits are set (`man 2 sched_setaffinity`).

@@ -71,7 +71,7 @@ impl Program {
     pub fn from_bytes(bytes: &[u8]) -> Result<Program> {
         let part = "program in memory";
         // Mapped executable it must be, and where no memory may be executed as a file that is another matter.
-        let file = crate::nursery::sealed("beget-image", bytes, false)
+        let file = beget_plan::nursery::sealed(c"beget-image", bytes, false)
             .map_err(|errno| Error::kernel(part, errno, Fault::Kernel))?;
         Program::from_parts(file, part.to_owned(), Path::new("beget-image"))
     }

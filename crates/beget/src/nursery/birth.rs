@@ -104,7 +104,8 @@ impl Inner {
             while wait::child(number as i32, wait::option::EXITED | wait::option::ALL) == Err(Errno::EINTR) {}
             return Ok(());
         }
-        let header = Header { kind: kind::END, words: [number, 0, 0, 0], ..Header::default() };
+        let words = [number, SIGKILL as u32, 0, 0];
+        let header = Header { kind: kind::SIGNAL, words, ..Header::default() };
         self.send(channel, header, &[], &[])
     }
 }
@@ -185,6 +186,7 @@ fn encode<'a>(requests: &[Request<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)
             descriptors: request.descriptors.len() as u32,
             cgroup: request.cgroup.map_or(u32::MAX, &mut place),
             flags,
+            ..Item::default()
         };
         items.extend(item.encode());
     }

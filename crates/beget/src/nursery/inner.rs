@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use beget_authority::limit::OPEN_FILES;
 use beget_plan::encoding::MOST_DESCRIPTORS;
 use beget_plan::engine::{self, Failure};
 use beget_plan::link::{self, Link, Message};
 use beget_plan::message::{Header, change, kind};
-use beget_plan::stub::{CHANNEL, CREATOR, role};
+use beget_plan::nursery::{self, Sources};
+use beget_plan::stub::role;
 use beget_plan::{Engine, Op, Plan};
+use beget_sys::Errno;
 use beget_sys::process::{self, Child};
 use beget_sys::wait::{self, Change, option};
-use beget_sys::{Errno, signal::SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
@@ -426,7 +426,8 @@ impl Channel {
 
     fn note(&mut self, message: &Message) {
         let [number, how, status, _] = message.header.words;
-        let Ok(usage) = <[u8; 144]>::try_from(message.body.as_slice()) else { return };
+        // Behind it stands a label, which nothing here has.
+        let Some(usage) = message.body.first_chunk::<144>() else { return };
         let status = status as i32;
         let happened = match how {
             change::EXITED => Change::Exited(status),
@@ -440,7 +441,7 @@ impl Channel {
                 news.lock().stopped = Some(signal);
             }
         } else if let Some(news) = self.births.remove(&number) {
-            news.lock().ended = Ended::from_change(happened, wait::Usage::from_bytes(&usage));
+            news.lock().ended = Ended::from_change(happened, wait::Usage::from_bytes(usage));
             #[cfg(feature = "tokio")]
             news.told.notify_waiters();
         }
@@ -472,8 +473,6 @@ fn gone() -> Error {
 
 /// Executes the stub as a nursery, in a child of this process that holds the channel and nothing else.
 fn start(role: &CStr, channel: &OwnedFd, root: Option<RootRequest<'_>>) -> Result<Child> {
-    const PROGRAM: i32 = 2;
-    let files = process::limit(OPEN_FILES).map_err(failed)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory =
         rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Error::io("nursery", errno))?;
@@ -496,22 +495,13 @@ fn start(role: &CStr, channel: &OwnedFd, root: Option<RootRequest<'_>>) -> Resul
             engine::Place::default()
         }
     };
-    writer.push(Op::Raise { floor: 3 }, "nursery: descriptors");
-    let place_one = |source, slot, closing| Op::Place { source, slot, closing };
-    writer.push(place_one(0, CHANNEL, 0), "nursery: channel");
-    writer.push(place_one(1, PROGRAM, 1), "nursery: stub");
-    if root.is_some() {
-        writer.push(place_one(2, CREATOR, 0), "nursery: creator");
-    } else {
-        let number = CREATOR as u32;
-        writer.push(Op::Close { first: number, last: number }, "nursery: closing descriptors");
-    }
-    writer.push(Op::Close { first: 3, last: u32::MAX }, "nursery: closing descriptors");
-    let limit = Op::Limit { resource: OPEN_FILES, soft: files.hard, hard: files.hard };
-    writer.push(limit, "nursery: open files");
-    writer.push(Op::SignalMask { mask: SignalSet::ALL.0 }, "nursery: signal mask");
-    let (arguments, environment) = (writer.draft.strings([role]), writer.draft.strings([]));
-    writer.push(Op::Execute { program: PROGRAM, arguments, environment, listening: 0 }, "nursery: stub");
+    let Writer { draft, steps } = &mut writer;
+    let sources = Sources { channel: 0, program: 1, second: root.map(|_| 2) };
+    nursery::finish(role, sources, draft, |draft, op, words| {
+        draft.push(op);
+        steps.push((words.into(), Fault::Kernel));
+    })
+    .map_err(failed)?;
     if descriptors.len() > MOST_DESCRIPTORS {
         let words = format!("more than {MOST_DESCRIPTORS} files are granted in it");
         return Err(Error::new("root", words, Fault::Caller));

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use birth::{Delivery, Request};
 pub(crate) use inner::{Inner, News};
-pub(crate) use program::{sealed, stub};
+pub(crate) use program::stub;
 pub(crate) use root::RootRequest;
 
 use beget_authority::Root;

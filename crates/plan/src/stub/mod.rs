@@ -10,8 +10,10 @@
 
 mod channel;
 pub mod embryo;
+mod kept;
 pub mod leave;
 pub mod nursery;
+mod reach;
 mod tree;
 
 use core::ffi::CStr;
@@ -24,6 +26,8 @@ pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub.elf"))
 pub const CHANNEL: i32 = 0;
 /// The descriptor that a nursery in a root of its own finds its creator at, which has no number there.
 pub const CREATOR: i32 = 1;
+/// The descriptor that a lasting nursery finds the socket at where its next creator will call.
+pub const LISTENER: i32 = 1;
 
 /// What a stub is started as: its first argument.
 pub mod role {
@@ -37,6 +41,11 @@ pub mod role {
     pub const GUARDED: &CStr = c"beget-guard";
     /// The first process of a namespace of process numbers: when it ends the kernel ends all others in it.
     pub const FIRST: &CStr = c"beget-root";
+    /// A nursery with a guard that outlives its creator: when its channel closes it keeps its labelled births and their ends, and takes
+    /// whoever connects to its listening socket for its creator. With nothing to keep it ends.
+    pub const LASTING: &CStr = c"beget-lasting";
+    /// The same as the first process of a namespace.
+    pub const LASTING_FIRST: &CStr = c"beget-lasting-root";
 }
 
 /// Bytes of zeroed memory right behind the stub's code.

@@ -3,38 +3,44 @@
 //!
 //! It holds nothing: one socket, and what it needs to notice that a child or its creator has ended. What a batch brings is closed when
 //! the batch is done. With a guard it is the child of a process that holds not even a socket, and that ends the tree if the nursery
-//! itself is killed; and the other way round.
+//! itself is killed; and the other way round. A lasting one ends with its creator only if it has nothing to keep: else it waits, with its
+//! children, for the next creator to call.
 //!
 //! Safety idea: it does what a batch says in order, and answers each item. It never waits for room to tell of an end: an end that cannot
-//! be told yet stays with the kernel, as a child that has not been reaped. So nothing is lost and nothing is queued.
+//! be told yet stays with the kernel, as a child that has not been reaped, or where it is to be kept anyhow. So nothing is lost and
+//! nothing is queued. What is its own is closed by every exec, and no plan reaches it by number.
 
-use beget_sys::message::{READABLE, WRITABLE, Watched, has_room, send, wait_for};
+use beget_sys::message::{READABLE, WRITABLE, Watched, accept, has_room, send, wait_for};
 use beget_sys::process::{self, Born as Newborn, Cradle};
 use beget_sys::signal::{self, SignalSet};
 use beget_sys::wait::{self, Change, Usage, option};
-use beget_sys::{Errno, descriptor};
+use beget_sys::{Errno, Result, descriptor};
 
 use super::channel::{self, Body, Came, Line, ROOM};
-use super::{CHANNEL, CREATOR, Start, role, stack_in, tree};
+use super::kept::{End, Kept, Labels};
+use super::{CHANNEL, CREATOR, LISTENER, Start, reach, role, stack_in, tree};
 use crate::birth::{self, Birth, Room};
 use crate::encoding::Plan;
 use crate::message::{
-    self, BORN_AT_ONCE, Batch, Born, HEADER, Header, MOST_GIVEN, MOST_ITEMS, change, flag, kind,
+    self, BORN_AT_ONCE, Batch, Born, HEADER, Header, LIVING_AT_ONCE, Living, MOST_GIVEN, MOST_ITEMS, change,
+    flag, kind,
 };
 use crate::op::Engine;
 
 /// Process numbers are below this (`PID_MAX_LIMIT`).
-const MOST_PROCESSES: usize = 4 << 20;
-/// What is known of a child.
+pub(super) const MOST_PROCESSES: usize = 4 << 20;
+/// What is known of a child, in [`tree::BITS`] bits.
 mod known {
     pub(super) const BIRTH: u8 = 1;
     pub(super) const STOPS: u8 = 2;
+    pub(super) const KEPT: u8 = 4;
 }
 
 const SIGKILL: i32 = 9;
 const SIGCHLD: i32 = 17;
 const SIGCONT: i32 = 18;
-const USAGE: usize = size_of::<Usage>();
+/// Bytes of what is told of a change: resource use and label.
+const CHANGED: usize = size_of::<Usage>() + 8;
 
 /// Rooms in the workplace, in words.
 const NUMBERS: usize = MOST_GIVEN / 2;
@@ -42,8 +48,11 @@ const CHILD_STACK: usize = (32 << 10) / 8;
 
 struct Nursery<'a> {
     line: Line,
-    /// Two bits for each process number: whether it is a birth that is still to be told of, and whether its stops are.
+    /// What is [`known`] of each process number: whether it is a birth that is still to be told of, whether its stops are, and whether its
+    /// end is to be kept.
     children: Body<'static>,
+    labels: Labels,
+    kept: Kept,
     /// Where a short message lies while it is carried out.
     room: &'a mut [u64],
     numbers: &'a mut [i32],
@@ -55,6 +64,22 @@ struct Nursery<'a> {
     waiting: bool,
     /// It is the first process of a namespace: all others there are below it.
     first: bool,
+    /// It outlives its creator, if there is something to keep.
+    lasting: bool,
+    /// There is a creator at the channel.
+    connected: bool,
+    /// What is its own has numbers below this one.
+    floor: u32,
+}
+
+/// What follows a message.
+enum Next {
+    /// Another one.
+    More,
+    /// Nothing: nobody is at the other end who speaks our language.
+    Lost,
+    /// The end, as somebody asked for.
+    End,
 }
 
 /// Serves until the creator is gone.
@@ -64,18 +89,25 @@ struct Nursery<'a> {
 pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     // SAFETY: a constant that ends in NUL. A name is all that is lost.
     let _ = unsafe { process::set_name(role::NURSERY.as_ptr().cast()) };
+    let lasting = start.role == role::LASTING || start.role == role::LASTING_FIRST;
+    let first = start.role == role::FIRST || start.role == role::LASTING_FIRST;
     // Whoever made us, watched by a descriptor, so that no thread of it need live on.
-    let creator = if start.role == role::FIRST {
-        CREATOR
-    } else {
-        process::parent().and_then(|number| process::open(number as u32)).unwrap_or(-1)
+    let creator = match (lasting, first) {
+        (true, _) => -1,
+        (false, true) => CREATOR,
+        (false, false) => process::parent().and_then(|number| process::open(number as u32)).unwrap_or(-1),
     };
-    let prepared = process::subreaper(true).and_then(|_| signal::set_mask(SignalSet::ALL));
+    // Whatever a plan forgets to close: what is ours is not for those born here.
+    let second = if lasting || first { descriptor::close_on_exec(CREATOR) } else { Ok(()) };
+    let prepared = descriptor::close_on_exec(CHANNEL)
+        .and(second)
+        .and_then(|()| process::subreaper(true))
+        .and_then(|_| signal::set_mask(SignalSet::ALL));
     if prepared.is_err() {
         process::exit(125);
     }
     let mut guard = -1;
-    if start.role == role::GUARDED {
+    if start.role == role::GUARDED || start.role == role::LASTING {
         // Opened before there are two: it cannot come to mean another process, whoever is killed when.
         guard = process::process().and_then(|own| process::open(own as u32)).unwrap_or(-1);
         // SAFETY: this process has one thread and no libc.
@@ -99,14 +131,30 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
     });
     let signals = signal::raw_descriptor(SignalSet::EMPTY.with(SIGCHLD));
     let (Some((numbers, lent, room, stack, scratch)), Ok(signals), Ok(children)) =
-        (rooms, signals, Body::zeroed(MOST_PROCESSES / 4))
+        (rooms, signals, Body::zeroed(MOST_PROCESSES / tree::IN_A_BYTE))
     else {
         process::exit(125)
     };
     let line = Line { socket: CHANNEL, others: [creator, guard] };
-    let first = start.role == role::FIRST;
-    let mut nursery =
-        Nursery { line, children, room, numbers, lent, stack, scratch, signals, waiting: false, first };
+    // They were the first to be opened, and are few.
+    let floor = signals.max(creator).max(guard).max(LISTENER) as u32 + 1;
+    let mut nursery = Nursery {
+        line,
+        children,
+        labels: Labels::NONE,
+        kept: Kept::NONE,
+        room,
+        numbers,
+        lent,
+        stack,
+        scratch,
+        signals,
+        waiting: false,
+        first,
+        lasting,
+        connected: true,
+        floor,
+    };
     nursery.serve();
     nursery.end();
     process::exit(0)
@@ -127,15 +175,19 @@ unsafe fn keep_guard(nursery: u32) -> ! {
 }
 
 impl Nursery<'_> {
-    /// Serves until the channel is closed, or the creator or the guard has ended.
+    /// Serves until the channel is closed, or the creator or the guard has ended; a lasting one until nobody is at the channel and nothing
+    /// is left to keep.
     fn serve(&mut self) {
         loop {
             self.tell_changes();
+            if !self.connected && self.labels.count == 0 && self.kept.count == 0 {
+                return;
+            }
             let [creator, guard] = self.line.others;
             let room = if self.waiting { WRITABLE } else { 0 };
             let watch = |fd, wanted| Watched { fd, wanted, happened: 0 };
             let mut watched = [
-                watch(CHANNEL, READABLE | room),
+                if self.connected { watch(CHANNEL, READABLE | room) } else { watch(LISTENER, READABLE) },
                 watch(self.signals, READABLE),
                 watch(creator, READABLE),
                 watch(guard, READABLE),
@@ -152,14 +204,41 @@ impl Nursery<'_> {
                 let mut information = [0; 128];
                 let _ = descriptor::read(self.signals, &mut information);
             }
-            if channel.happened & !WRITABLE != 0 {
-                let room = core::mem::take(&mut self.room);
-                let more = self.take_batch(room);
-                self.room = room;
-                if !more {
-                    return;
-                }
+            if channel.happened & !WRITABLE == 0 {
+                continue;
             }
+            if !self.connected {
+                self.await_creator();
+                continue;
+            }
+            let room = core::mem::take(&mut self.room);
+            let next = self.take_message(room);
+            self.room = room;
+            match next {
+                Next::More => {}
+                Next::Lost if self.lasting => self.let_go(),
+                Next::Lost | Next::End => return,
+            }
+        }
+    }
+
+    /// Lets go of a creator that is gone, and of whatever came from it.
+    fn let_go(&mut self) {
+        self.connected = false;
+        // SAFETY: the channel, and what is not the nursery's own.
+        unsafe {
+            let _ = descriptor::close(CHANNEL);
+            let _ = descriptor::close_range(self.floor, u32::MAX);
+        }
+    }
+
+    /// Takes whoever calls for the creator.
+    fn await_creator(&mut self) {
+        let Ok(socket) = accept(LISTENER) else { return };
+        // The lowest free number is that of the channel that was closed.
+        self.connected = socket == CHANNEL;
+        if !self.connected {
+            channel::close(&[socket]);
         }
     }
 
@@ -170,19 +249,26 @@ impl Nursery<'_> {
             // All at once: nobody forks between.
             let _ = signal::kill(-1, SIGKILL);
         }
+        let labels = &self.labels;
         tree::end_all(children, |(number, happened, usage)| {
             if known_of(children, number) != 0 {
-                let (how, status) = told_as(happened);
-                tell(number, how, status, &usage);
+                tell(&End::new(labels.of(number as u32), number, told_as(happened), usage));
             }
         });
     }
 
     fn know(&mut self, number: u32, what: u8) {
-        if let Some(place) = self.children.bytes_mut().get_mut(number as usize / 4) {
-            let shift = number % 4 * 2;
-            *place = *place & !(3 << shift) | what << shift;
+        let number = number as usize;
+        if let Some(place) = self.children.bytes_mut().get_mut(number / tree::IN_A_BYTE) {
+            let shift = number % tree::IN_A_BYTE * tree::BITS;
+            *place = *place & !(tree::MASK << shift) | what << shift;
         }
+    }
+
+    /// A child that is reaped.
+    fn forget(&mut self, number: u32) {
+        self.know(number, 0);
+        self.labels.set(number, 0);
     }
 
     fn known(&self, number: i32) -> u8 {
@@ -194,37 +280,57 @@ impl Nursery<'_> {
         let look = option::EXITED | option::STOPPED | option::ALL | option::NO_HANG;
         self.waiting = false;
         loop {
+            self.tell_kept();
             let (number, happened, usage) = match wait::any(look | option::NO_WAIT) {
                 Ok(Some(change)) => change,
                 Err(Errno::EINTR) => continue,
-                _ => return,
+                _ => break,
             };
             let known = self.known(number);
             let (how, status) = told_as(happened);
-            let wanted = if how == change::STOPPED { known::STOPS } else { known::BIRTH };
-            if known & wanted != 0 && !has_room(CHANNEL) {
+            let stop = how == change::STOPPED;
+            let wanted = if stop { known::STOPS } else { known::BIRTH };
+            let keep = !stop && known & known::KEPT != 0;
+            let told = known & wanted != 0 && !keep && self.connected;
+            if keep && !self.kept.has_room() {
+                break;
+            }
+            if told && !has_room(CHANNEL) {
                 self.waiting = true;
-                return;
+                break;
             }
+            let end = End::new(self.labels.of(number as u32), number, (how, status), usage);
             // First reaped, then told: who is told of an end finds not even a zombie.
-            let only = if how == change::STOPPED { option::STOPPED } else { option::EXITED };
+            let only = if stop { option::STOPPED } else { option::EXITED };
             let _ = wait::child(number, only | option::ALL | option::NO_HANG);
-            if how != change::STOPPED {
-                self.know(number as u32, 0);
+            if keep {
+                // There is room, as was seen above.
+                let _ = self.kept.keep(end);
             }
-            if known & wanted != 0 {
-                tell(number, how, status, &usage);
+            if !stop {
+                self.forget(number as u32);
             }
+            if told {
+                tell(&end);
+            }
+        }
+        self.waiting |= self.kept.has_untold() && self.connected;
+    }
+
+    /// Tells kept ends that were not told yet, as far as there is room.
+    fn tell_kept(&mut self) {
+        if self.connected {
+            self.kept.tell(|end| has_room(CHANNEL) && tell(end));
         }
     }
 
-    /// Takes the next message, into `room` if it is short; `false` when there will be none.
-    fn take_batch(&mut self, room: &mut [u64]) -> bool {
-        match channel::receive(self.line, self.numbers, room) {
+    /// Takes the next message, into `room` if it is short.
+    fn take_message(&mut self, room: &mut [u64]) -> Next {
+        let more = match channel::receive(self.line, self.numbers, room) {
             Came::Message(header, body, count) if header.kind == kind::BATCH => {
                 let [items, flags, ..] = header.words;
                 if items as usize > MOST_ITEMS {
-                    return false;
+                    return Next::Lost;
                 }
                 let lot = match Batch::check(body.bytes(), items, count) {
                     Some(batch) => self.give_birth(&batch, items as usize, flags & flag::ATOMIC != 0),
@@ -234,21 +340,71 @@ impl Nursery<'_> {
                 channel::close(self.numbers.get(..count).unwrap_or_default());
                 lot.is_some_and(|mut lot| lot.send())
             }
-            Came::Message(header, _, 0) if header.kind == kind::END => {
-                let [number, ..] = header.words;
-                if self.known(number as i32) != 0 {
+            Came::Message(header, _, 0) => match header.kind {
+                kind::SIGNAL => {
+                    let [number, signal, low, high] = header.words;
                     // A child that is not reaped yet: the number is its own.
-                    let _ = signal::kill(number as i32, SIGKILL);
+                    let known = self.known(number as i32) & known::BIRTH != 0;
+                    if known && self.labels.of(number) == message::label([low, high]) {
+                        let _ = signal::kill(number as i32, signal as i32);
+                    }
+                    true
                 }
-                true
-            }
+                kind::TAKEN => {
+                    let [low, high, ..] = header.words;
+                    self.kept.take(message::label([low, high]));
+                    true
+                }
+                kind::ROLL => self.call_roll(),
+                kind::QUIT => return Next::End,
+                _ => false,
+            },
             Came::TooMuch(Header { kind: kind::BATCH, words: [items, ..], .. }, errno)
                 if items as usize <= MOST_ITEMS =>
             {
                 refuse(self.line, items, errno).is_some_and(|mut lot| lot.send())
             }
             _ => false,
+        };
+        if more { Next::More } else { Next::Lost }
+    }
+
+    /// Tells which labelled births live, and has every kept end told once more. `false` when nobody listens.
+    fn call_roll(&mut self) -> bool {
+        let mut body = [0; LIVING_AT_ONCE * Living::SIZE];
+        let mut count = 0;
+        let until = self.labels.highest as usize / tree::IN_A_BYTE;
+        let bytes = self.children.bytes().get(..=until).unwrap_or_default();
+        for (index, _) in bytes.iter().enumerate().filter(|(_, known)| **known != 0) {
+            let first = (index * tree::IN_A_BYTE) as u32;
+            for number in first..first + tree::IN_A_BYTE as u32 {
+                let label = self.labels.of(number);
+                if label == 0 {
+                    continue;
+                }
+                if count == LIVING_AT_ONCE {
+                    if !self.say_living(&body, count, true) {
+                        return false;
+                    }
+                    count = 0;
+                }
+                let [label_low, label_high] = message::label_words(label);
+                let place = body.chunks_exact_mut(Living::SIZE).nth(count).unwrap_or_default();
+                for (place, byte) in place.iter_mut().zip(Living { label_low, label_high, number }.encode()) {
+                    *place = byte;
+                }
+                count += 1;
+            }
         }
+        self.kept.tell_again();
+        self.say_living(&body, count, false)
+    }
+
+    fn say_living(&self, body: &[u8], count: usize, more: bool) -> bool {
+        let body = body.get(..count * Living::SIZE).unwrap_or_default();
+        let words = [count as u32, u32::from(more), 0, 0];
+        let header = Header { kind: kind::ROLL, length: body.len() as u32, descriptors: 0, words };
+        channel::answer(self.line, &header, [body, &[]], &[])
     }
 
     /// Makes each item of a batch, answering as it goes; gives what is to be answered still. `None` when nobody listens.
@@ -291,8 +447,8 @@ impl Nursery<'_> {
                 all = false;
             }
         }
-        let mut lot = Lot::new(self.line);
-        for place in together {
+        // All of them before the first is answered: nobody may be there to hear it.
+        for place in together.iter_mut() {
             let number = place.born.number as i32;
             if all {
                 let _ = signal::kill(number, SIGCONT);
@@ -300,10 +456,13 @@ impl Nursery<'_> {
                 let why = if place.born.errno == 0 { Errno::ECANCELED } else { Errno::ENOEXEC };
                 let _ = signal::kill(number, SIGKILL);
                 while wait::child(number, option::EXITED | option::ALL) == Err(Errno::EINTR) {}
-                self.know(place.born.number, 0);
+                self.forget(place.born.number);
                 channel::close(&[place.pidfd]);
                 *place = Together { born: nothing(why), pidfd: -1 };
             }
+        }
+        let mut lot = Lot::new(self.line);
+        for place in together {
             lot.add(place.born, place.pidfd).then_some(())?;
         }
         Some(lot)
@@ -320,9 +479,18 @@ impl Nursery<'_> {
         let Some(lent) = self.lent.get_mut(..count).filter(|lent| lent.len() == plan.descriptors()) else {
             return (nothing(Errno::EINVAL), -1);
         };
+        if let Some(op) = reach::strays(&plan, self.floor) {
+            return (Born { number: 0, op, errno: Errno::EBADF.0 as u32, pidfd: 0 }, -1);
+        }
+        // Before there is a child: one that is born can be remembered.
+        let labels = if item.label == 0 { Ok(()) } else { self.labels.prepare() };
+        let keep = item.flags & flag::KEPT != 0;
+        if let Err(errno) = labels.and_then(|()| if keep { self.kept.prepare() } else { Ok(()) }) {
+            return (nothing(errno), -1);
+        }
         let cgroup = item.cgroup.and_then(|index| self.numbers.get(index as usize).copied());
         let parent = item.flags & flag::PARENT != 0;
-        let cradle = Cradle { cgroup, parent, namespaces: 0 };
+        let cradle = Cradle { cgroup, parent, namespaces: item.namespaces };
         let mut more =
             match Body::zeroed(if plan.scratch() > self.scratch.len() { plan.scratch() * 8 } else { 0 }) {
                 Ok(more) => more,
@@ -334,14 +502,29 @@ impl Nursery<'_> {
         } else {
             &mut *self.scratch
         };
+        let groups = match if item.flags & flag::WITHOUT_GROUPS != 0 { give_up_groups() } else { Ok(None) } {
+            Ok(groups) => groups,
+            Err(errno) => return (nothing(errno), -1),
+        };
         // SAFETY: any words are bytes.
         let stack = unsafe { self.stack.align_to_mut::<u8>() }.1;
         // SAFETY: checked for this engine above; every signal is blocked here, for ever; the batch's descriptors stay open until it is done.
-        match unsafe { birth::give(&plan, lent, Room { stack, scratch }, cradle) } {
+        let born = unsafe { birth::give(&plan, lent, Room { stack, scratch }, cradle) };
+        if let Some(groups) = groups {
+            // What was given up a moment ago by whoever has the right to set them.
+            let _ = process::set_groups(groups.bytes().as_chunks().0);
+        }
+        match born {
+            Birth::Child(Newborn { number, pidfd }) if parent => {
+                (Born { number, op: 0, errno: 0, pidfd: 1 }, pidfd)
+            }
             Birth::Child(Newborn { number, pidfd }) => {
                 let stops = if item.flags & flag::STOPS != 0 { known::STOPS } else { 0 };
-                if !parent {
-                    self.know(number, known::BIRTH | stops);
+                self.know(number, known::BIRTH | stops | if keep { known::KEPT } else { 0 });
+                self.labels.set(number, item.label);
+                if item.flags & flag::UNHELD != 0 {
+                    channel::close(&[pidfd]);
+                    return (Born { number, op: 0, errno: 0, pidfd: 0 }, -1);
                 }
                 (Born { number, op: 0, errno: 0, pidfd: 1 }, pidfd)
             }
@@ -385,10 +568,23 @@ fn nothing(errno: Errno) -> Born {
     Born { number: 0, op: u32::MAX, errno: errno.0 as u32, pidfd: 0 }
 }
 
+/// Gives up the supplementary groups, and gives them to be set again; `None` when there are none.
+fn give_up_groups() -> Result<Option<Body<'static>>> {
+    let count = process::read_groups(&mut [])?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let mut groups = Body::zeroed(count * 4)?;
+    process::read_groups(groups.bytes_mut().as_chunks_mut().0)?;
+    process::set_groups(&[])?;
+    Ok(Some(groups))
+}
+
 /// What is known of a child.
 fn known_of(children: &[u8], number: i32) -> u8 {
     let number = number as usize;
-    children.get(number / 4).map_or(0, |byte| byte >> (number % 4 * 2) & 3)
+    let byte = children.get(number / tree::IN_A_BYTE).copied().unwrap_or(0);
+    byte >> (number % tree::IN_A_BYTE * tree::BITS) & tree::MASK
 }
 
 fn told_as(happened: Change) -> (u32, i32) {
@@ -401,18 +597,18 @@ fn told_as(happened: Change) -> (u32, i32) {
     }
 }
 
-/// Tells of a change, if there is room for that.
-fn tell(number: i32, how: u32, status: i32, usage: &Usage) {
-    let words = [number as u32, how, status as u32, 0];
-    let header = Header { kind: kind::CHANGED, length: USAGE as u32, words, ..Header::default() };
-    let mut bytes = [0; HEADER + USAGE];
-    let told = header.encode();
-    let used = usage.bytes();
-    for (place, byte) in bytes.iter_mut().zip(told.iter().chain(used)) {
+/// Tells of a change, if there is room for that; `false` when there is none.
+fn tell(end: &End) -> bool {
+    let words = [end.number as u32, end.how, end.status as u32, 0];
+    let header = Header { kind: kind::CHANGED, length: CHANGED as u32, words, ..Header::default() };
+    let mut bytes = [0; HEADER + CHANGED];
+    let (told, label) = (header.encode(), end.label.to_ne_bytes());
+    let all = told.iter().chain(end.usage.bytes()).chain(&label);
+    for (place, byte) in bytes.iter_mut().zip(all) {
         *place = *byte;
     }
     // So small a message is taken whole or not at all. A creator that is gone is found out elsewhere.
-    let _ = send(CHANNEL, &bytes, &[], false);
+    send(CHANNEL, &bytes, &[], false).is_ok()
 }
 
 /// What is to be answered still to a batch of which nothing can be done.

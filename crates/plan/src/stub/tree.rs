@@ -11,14 +11,21 @@ const SIGKILL: i32 = 9;
 /// What a child that ended is told as: its number, how it ended, what it used.
 pub(super) type Ended = (i32, Change, Usage);
 
-/// Kills and reaps until nothing is left. `known` has two bits for each process number, not zero for a child, for when the system
+/// How many bits there are for what is known of a process number.
+pub(super) const BITS: usize = 4;
+/// How many numbers' bits are in one byte.
+pub(super) const IN_A_BYTE: usize = 8 / BITS;
+/// The bits of the lowest of them.
+pub(super) const MASK: u8 = 0xff >> (8 - BITS);
+
+/// Kills and reaps until nothing is left. `known` has [`BITS`] bits for each process number, not zero for a child, for when the system
 /// lists none; `reaped` is told of each end.
 pub(super) fn end_all(known: &[u8], mut reaped: impl FnMut(Ended)) {
     while has_children() {
         if !kill_listed() {
             let mut found = false;
             for (index, _) in known.iter().enumerate().filter(|(_, known)| **known != 0) {
-                for number in index * 4..index * 4 + 4 {
+                for number in index * IN_A_BYTE..(index + 1) * IN_A_BYTE {
                     found |= number > 0 && kill_child(number as i32);
                 }
             }
