@@ -7,6 +7,7 @@ mod credentials;
 mod crowds;
 mod ends;
 mod hostile;
+mod lasting;
 mod options;
 mod own_children;
 mod run;

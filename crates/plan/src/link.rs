@@ -147,6 +147,13 @@ impl Link {
     }
 }
 
+impl From<OwnedFd> for Link {
+    /// Takes the end of a connection that was made elsewhere: that to a lasting nursery.
+    fn from(socket: OwnedFd) -> Link {
+        Link { socket }
+    }
+}
+
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
