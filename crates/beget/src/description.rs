@@ -57,6 +57,8 @@ pub struct Description {
     pub root: Vec<(PathBuf, String)>,
     /// The network grants.
     pub network: Vec<Grant>,
+    /// Its holder can send it more, over a channel.
+    pub channel: bool,
     /// It may create processes.
     pub spawn: bool,
     /// It may do all that its user may.
@@ -119,6 +121,9 @@ impl Description {
             if self.network.iter().any(serves) {
                 open.push("Unix sockets that it serves itself, in granted folders that others see");
             }
+        }
+        if self.channel {
+            open.push("whatever its holder sends it while it runs, over the channel in slot beget");
         }
         if self.network.contains(&Grant::InetDns) {
             open.push("UDP to any place: no kernel narrows it by address");

@@ -119,6 +119,25 @@ impl From<beget_authority::Error> for Error {
     }
 }
 
+impl From<beget_channel::Error> for Error {
+    fn from(error: beget_channel::Error) -> Error {
+        use beget_channel::Error as Of;
+        match error {
+            Of::Kernel(step, errno) => Error::kernel(format!("channel: {step}"), errno, Fault::Kernel),
+            other => {
+                let words = other.to_string();
+                let words = words.strip_prefix("channel: ").unwrap_or(&words);
+                let errno = match other {
+                    Of::Full => Some(Errno::EAGAIN),
+                    Of::Closed => Some(Errno::EPIPE),
+                    _ => None,
+                };
+                Error { part: "channel".to_owned(), words: words.to_owned(), fault: Fault::Caller, errno }
+            }
+        }
+    }
+}
+
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> std::io::Error {
         let kind = error

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use beget_authority::Opened;
 use beget_authority::cgroup::Group;
+use beget_channel::Holder;
 use beget_sys::wait::{self, option};
 use beget_sys::{Errno, process::Child};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,6 +55,8 @@ pub struct Process {
     pub(crate) tree: Option<Nursery>,
     /// Grants whose rules live only as long as somebody holds their files.
     pub(crate) held: Arc<Vec<Opened>>,
+    /// The other end of its channel.
+    pub(crate) channel: Option<Holder>,
     /// Its cgroups; removed last, when its nursery has ended.
     group: Mutex<Option<Group>>,
 }
@@ -89,6 +92,7 @@ impl Process {
             output_limit: None,
             tree: None,
             held: Arc::default(),
+            channel: None,
             group: Mutex::default(),
         }
     }

@@ -88,6 +88,7 @@ pub(super) fn describe(command: &Command, prepared: &Prepared) -> Description {
             })
             .cloned()
             .collect(),
+        channel: command.channel,
         spawn: command.grants.contains(&Grant::Spawn),
         ambient: command.has_ambient(),
         umask: command.umask,

@@ -104,6 +104,7 @@ pub struct Command {
     kill_on_drop: bool,
     output_limit: Option<u64>,
     tell_refusals: bool,
+    channel: bool,
     nursery: Option<Nursery>,
     own_tree: bool,
     root: Option<Root>,
@@ -195,6 +196,7 @@ impl Command {
             kill_on_drop: false,
             output_limit: None,
             tell_refusals: false,
+            channel: false,
             nursery: None,
             own_tree: false,
             root: None,
@@ -292,6 +294,9 @@ setters! {
     output_limit(this, bytes: u64) { this.output_limit = Some(bytes); }
     /// Asks for [`Refusals`](crate::Refusals), which the caller must then serve.
     tell_refusals(this, tell: bool) { this.tell_refusals = tell; }
+    /// Whether it is born with a channel, over which its [`Process`] sends it capabilities while it runs, and is told what it asks for:
+    /// [`Process::send`], [`Process::asked`]. Its end lies in the named slot `beget`, the next free one after the other named slots.
+    channel(this, channel: bool) { this.channel = channel; }
     /// It is born in this nursery: a child of it, not of this process. Without this a nursery is used only where one is needed.
     nursery(this, nursery: &Nursery) { this.nursery = Some(nursery.clone()); }
     /// It is born in a nursery of its own, which ends, with everything that descends from it, when its [`Process`] is dropped or

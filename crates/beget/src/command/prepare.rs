@@ -124,7 +124,7 @@ pub(super) fn check_streams(command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// What is among the descriptors that the child is given.
+/// What is, or may come to be, among the descriptors that the child is given.
 struct Given {
     terminal: bool,
     socket: bool,
@@ -139,7 +139,8 @@ fn look_at_given(command: &Command) -> Result<Given> {
         _ => None,
     });
     let slots = command.named.iter().map(|(_, file)| file).chain(command.numbered.values()).map(AsFd::as_fd);
-    let mut given = Given { terminal: false, socket: false };
+    // What comes over a channel later may be any of them.
+    let mut given = Given { terminal: command.channel, socket: command.channel };
     for file in streams.chain(slots) {
         let status = rustix::fs::fstat(file).map_err(|errno| Error::io("slots", errno))?;
         let kind = FileType::from_raw_mode(status.st_mode);
@@ -385,6 +386,8 @@ pub(super) fn given<'a>(
         Source::Directory => prepared.directory.as_ref()?.as_fd(),
         Source::Ruleset => prepared.authority.ruleset.as_ref()?.as_fd(),
         Source::Terminal => command.terminal.as_ref()?.as_fd(),
-        Source::Inherited(_) | Source::Pipe(_) | Source::Listener | Source::Cgroup(_) => return None,
+        Source::Inherited(_) | Source::Pipe(_) | Source::Listener | Source::Channel | Source::Cgroup(_) => {
+            return None;
+        }
     })
 }

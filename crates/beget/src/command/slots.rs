@@ -36,6 +36,8 @@ pub(super) enum Source {
     Terminal,
     /// Where the listener is sent.
     Listener,
+    /// The child's end of a new channel.
+    Channel,
     /// What a cgroup of this birth's is joined by, by its place among them.
     Cgroup(usize),
 }
@@ -88,12 +90,19 @@ impl Slots {
         }
         let mut next = 3;
         let mut names = BTreeMap::new();
+        let mut named = Vec::with_capacity(command.named.len() + 1);
         for (index, (name, _)) in command.named.iter().enumerate() {
-            check_name(name, &command.named[..index])?;
+            check_name(name, &named)?;
+            named.push((name.as_str(), Source::Named(index)));
+        }
+        if command.channel {
+            check_name(beget_channel::SLOT, &named)?;
+            named.push((beget_channel::SLOT, Source::Channel));
+        }
+        for (name, source) in named {
             next = free_from(next, &taken);
-            names.insert(next, name.as_str());
-            let slot = Slot { number: next, name: name.clone(), source: Source::Named(index), kept: true };
-            taken.insert(next, slot);
+            names.insert(next, name);
+            taken.insert(next, Slot { number: next, name: name.to_owned(), source, kept: true });
         }
         let listening = names.keys().next_back().map_or(0, |last| *last as usize - 2);
         let names = (listening > 0).then(|| {
@@ -164,7 +173,7 @@ fn free_from(mut number: i32, taken: &BTreeMap<i32, Slot>) -> i32 {
     number
 }
 
-fn check_name(name: &str, earlier: &[(String, std::os::fd::OwnedFd)]) -> Result<()> {
+fn check_name(name: &str, earlier: &[(&str, Source)]) -> Result<()> {
     let wrong = |words| Err(Error::new(format!("slot {}", name.escape_debug()), words, Fault::Caller));
     if name.is_empty() || name.len() > 255 {
         return wrong("a name has 1 to 255 bytes");
@@ -172,7 +181,7 @@ fn check_name(name: &str, earlier: &[(String, std::os::fd::OwnedFd)]) -> Result<
     if name.chars().any(|c| c == ':' || c.is_control()) {
         return wrong("a name has no colon and no control character");
     }
-    if earlier.iter().any(|(other, _)| other == name) {
+    if earlier.iter().any(|(other, _)| *other == name) {
         return wrong("the name is there already");
     }
     Ok(())

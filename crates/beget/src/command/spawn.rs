@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use beget_authority::cgroup::Group;
+use beget_channel::Holder;
 use beget_plan::engine::{self, Failure};
 use beget_plan::{Engine, Plan};
 use rustix::net::{
@@ -21,12 +22,13 @@ use crate::process::{Parent, Process};
 use crate::refusals::Refusals;
 use crate::writer::{Step, tell};
 
-/// What one spawn makes for itself: the ends of its pipes, and its cgroup.
+/// What one spawn makes for itself: the ends of its pipes and of its channel, and its cgroup.
 #[derive(Default)]
 pub(super) struct Pipes {
     input: Option<(PipeReader, PipeWriter)>,
     outputs: [Option<(PipeReader, PipeWriter)>; 2],
     listener: Option<(OwnedFd, OwnedFd)>,
+    channel: Option<(Holder, OwnedFd)>,
     group: Option<Group>,
 }
 
@@ -43,6 +45,7 @@ impl Pipes {
                     let pair = rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None);
                     pipes.listener = Some(pair.map_err(|errno| failed(errno.into()))?);
                 }
+                Source::Channel => pipes.channel = Some(Holder::pair()?),
                 _ => {}
             }
         }
@@ -66,6 +69,7 @@ impl Pipes {
                 Source::Pipe(0) => self.input.as_ref()?.0.as_fd(),
                 Source::Pipe(stream) => self.outputs[stream - 1].as_ref()?.1.as_fd(),
                 Source::Listener => self.listener.as_ref()?.1.as_fd(),
+                Source::Channel => self.channel.as_ref()?.1.as_fd(),
                 Source::Cgroup(index) => self.group.as_ref()?.entry(index)?,
                 other => return super::prepare::given(command, prepared, other),
             })
@@ -97,6 +101,7 @@ impl Pipes {
         process.stdout = stdout.map(|(ours, _)| ours);
         process.stderr = stderr.map(|(ours, _)| ours);
         process.keep_group(self.group);
+        process.channel = self.channel.map(|(ours, _)| ours);
         if let Some((ours, theirs)) = self.listener {
             drop(theirs);
             process.refusals = match receive_listener(&ours) {

@@ -168,7 +168,7 @@ impl Inner {
         self.child.number
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 

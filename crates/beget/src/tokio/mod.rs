@@ -71,6 +71,7 @@
 //! What makes a process panics in a runtime whose event loop was not enabled (`enable_io`), as everything of tokio's does that watches a
 //! descriptor; outside any runtime it is an error. Nothing is left of a child that was born for it.
 
+mod channel;
 mod command;
 mod process;
 mod refusals;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::tokio::net::unix::pipe::{Receiver, Sender};
 use ::tokio::runtime::Handle;
+use beget_channel::Holder;
 
 use super::refusals::Refusals;
 use super::watch::{Ready, Watched, both, first};
@@ -41,6 +42,7 @@ pub struct Process {
     pub stderr: Option<Receiver>,
     /// Where refusals arrive, when they were asked for and the kernel gave a listener.
     pub refusals: Option<Refusals>,
+    pub(super) channel: Option<Watched<Holder>>,
     body: Body,
 }
 
@@ -74,6 +76,10 @@ impl TryFrom<crate::Process> for Process {
 }
 
 impl Process {
+    pub(super) fn blocking(&self) -> &crate::Process {
+        self.body.process.get()
+    }
+
     /// One that was born for this. If it cannot be watched nothing is left of it, however that fails.
     pub(super) fn born(mut process: crate::Process, runtime: Handle) -> Result<Process> {
         let kill_on_drop = std::mem::replace(&mut process.kill_on_drop, true);
@@ -88,6 +94,8 @@ impl Process {
         let [stdout, stderr] = [process.stdout.take(), process.stderr.take()]
             .map(|pipe| pipe.map(|pipe| Receiver::from_owned_fd(pipe.into())));
         let refusals = process.refusals.take().map(Refusals::new);
+        // Here, and not with the process, which whoever waits for it after a drop has still.
+        let channel = process.channel.take().map(Watched::new);
         let news = match &process.parent {
             Parent::Own => None,
             Parent::Nursery(nursery, _) => {
@@ -99,6 +107,7 @@ impl Process {
             stdout: stdout.transpose().map_err(failed)?,
             stderr: stderr.transpose().map_err(failed)?,
             refusals: refusals.transpose().map_err(failed)?,
+            channel: channel.transpose().map_err(failed)?,
             body: Body { process: Arc::new(Watched::new(process).map_err(failed)?), news, runtime },
         })
     }
