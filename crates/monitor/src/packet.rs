@@ -72,6 +72,8 @@ pub struct Connection {
     given: Vec<OwnedFd>,
     given_for: u64,
     lost: bool,
+    /// How many datagrams the packet that is to come has had so far.
+    pieces: usize,
 }
 
 /// Where packets lie while they are taken apart; one serves any number of connections.
@@ -201,7 +203,7 @@ impl Connection {
     /// Takes a connected socket.
     #[must_use]
     pub fn new(socket: OwnedFd) -> Connection {
-        Connection { socket, given: Vec::new(), given_for: 0, lost: false }
+        Connection { socket, given: Vec::new(), given_for: 0, lost: false, pieces: 0 }
     }
 
     /// Two connected ends.
@@ -309,18 +311,26 @@ impl Connection {
         if version != VERSION {
             return Some(Came::Malformed("it is in another version"));
         }
-        if !self.given.is_empty() && self.given_for != request {
-            return Some(Came::Malformed("descriptors came for another packet"));
+        if self.given_for != request && self.pieces > 0 {
+            if kind == GIVE || request != 0 {
+                return Some(Came::Malformed("descriptors came for another packet"));
+            }
+            // What nobody asked for comes after the half of a packet only from another than who sent that: who did is gone.
+            self.given.clear();
+            self.lost = false;
         }
         self.lost |= truncated;
         self.given.extend(owned);
         self.given_for = request;
-        if self.given.len() > MOST_GIVEN {
+        self.pieces += 1;
+        // Also of those that bring nothing: whoever sends them without an end is not read without an end.
+        if self.given.len() > MOST_GIVEN || self.pieces > MOST_GIVEN / MOST_DESCRIPTORS + 1 {
             return Some(Came::Malformed("it brings too many descriptors"));
         }
         if kind == GIVE {
             return None;
         }
+        self.pieces = 0;
         let mut given = std::mem::take(&mut self.given);
         let Some(inline) = bytes.len().checked_sub(HEADER) else {
             return Some(Came::Malformed("it does not begin as a packet does"));
@@ -413,6 +423,32 @@ mod tests {
             let came = theirs.receive(&mut scratch, false);
             assert!(matches!(came, Ok(Came::Malformed(_))), "{case:?}: {came:?}");
         }
+    }
+
+    #[test]
+    fn pieces_without_an_end_are_none() {
+        let mut scratch = Scratch::default();
+        let (ours, theirs) = Connection::pair().unwrap();
+        let mut theirs = Connection::new(theirs);
+        for _ in 0..MOST_GIVEN / MOST_DESCRIPTORS + 2 {
+            ours.send_one(&header(GIVE, 1, 0, 0, false), &[]).unwrap();
+        }
+        assert!(matches!(theirs.receive(&mut scratch, false), Ok(Came::Malformed(_))));
+    }
+
+    #[test]
+    fn half_a_packet_of_one_who_is_gone_is_forgotten() {
+        let mut scratch = Scratch::default();
+        let (ours, theirs) = Connection::pair().unwrap();
+        let mut theirs = Connection::new(theirs);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        ours.send_one(&header(GIVE, 1, 0, 1, false), &[file.as_raw_fd()]).unwrap();
+        ours.send(120, 0, b"again", &[]).unwrap();
+        ours.send(3, 1, b"whole", &[file.as_fd()]).unwrap();
+        let came = packet(theirs.receive(&mut scratch, false));
+        assert_eq!((came.kind, came.descriptors.len()), (120, 0));
+        let came = packet(theirs.receive(&mut scratch, false));
+        assert_eq!((came.kind, came.descriptors.len()), (3, 1));
     }
 
     #[test]

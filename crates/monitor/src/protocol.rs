@@ -17,6 +17,12 @@
 //! | `ROLL` | | | `LIVING`, then `KEPT`, then `ENDED` unasked, then `ROLL_END` with the request's number |
 //! | `STOP` | | | `DONE` when everything has ended; then the monitor ends |
 //!
+//! A service may be killed at any moment, and the next one says everything again that it is not sure of. So `CLIENT` and `KEEP` of a number that
+//! is known are taken again, and `TAKEN`, `FORGET`, `GONE` and `END_NURSERY` of one that is not known harm nothing: the last is answered by
+//! `NURSERY_ENDED` at once. What a service that is gone had sent is done before the next one's `ROLL` is answered, or never.
+//!
+//! Process numbers are those of the monitor's own PID namespace, or 0 where a process has none that can be told.
+//!
 //! Safety idea: a fixed small set of messages, each checked whole before anything is done.
 
 /// The versions of this protocol that this code speaks: the lowest and the highest.
@@ -96,7 +102,8 @@ pub mod place {
     pub const FRESH: u32 = 1;
     /// In a new nursery with the number given, which the first item of the batch makes. Its plan's descriptors 0, 1 and 2 are put in by the monitor: its channel,
     /// the stub's file, and what is for its slot 1; the item's table has any index at these places. Its label is 0.
+    /// The batch may have no other item: then only the nursery is made.
     pub const PLANNED: u32 = 2;
-    /// In the nursery with the number given, which was made before.
+    /// In the nursery with the number given, which was made before. The client may be 0 here: whoever that nursery was made for, even if he is gone.
     pub const EXISTING: u32 = 3;
 }
