@@ -36,7 +36,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// `EBADF` for a number that is not open; those of `open(2)`.
-    pub(crate) fn open(&self) -> std::result::Result<OwnedFd, Errno> {
+    pub fn open(&self) -> std::result::Result<OwnedFd, Errno> {
         let (path, writing) = match &self.source {
             Source::Number(number) => return beget_sys::descriptor::take_up(*number),
             Source::Path { path, writing } => (path, *writing),

@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod keys;
 mod load;
+pub mod manifest;
 mod node;
 #[cfg(test)]
 mod properties;
@@ -32,6 +33,7 @@ pub use descriptor::{Descriptor, Source};
 pub use error::{Error, Result};
 pub use file::LARGEST;
 pub use keys::keys;
+pub use manifest::Manifest;
 pub use spec::Spec;
 pub use variables::Variables;
 pub use words::{distance, duration, loader, size};

@@ -117,17 +117,53 @@ impl Spec {
     }
 }
 
+/// Reads the domains of a manifest: each is a profile beside those that the file has, and is given to `take` with its name.
+pub(crate) fn domains(
+    file: File,
+    entries: Vec<Entry>,
+    domains: Vec<Entry>,
+    mut take: impl FnMut(&str, &Spec),
+) -> Result<File> {
+    let variables = Variables::new();
+    let count = domains.len();
+    let mut document = Document::new(file, entries);
+    document.check()?;
+    for domain in &domains {
+        if let Value::Table(entries) = &domain.node.value {
+            if let Some(inner) = entries.iter().find(|entry| entry.name == "profile") {
+                return Err(document.file.error(inner.at.clone(), "a domain holds no profiles"));
+            }
+            check_names(&document.file, KEYS, entries)?;
+        }
+    }
+    document.domains = domains;
+    let mut loader = Loader::new(&variables);
+    loader.documents.push(document);
+    for at in 0..count {
+        let name = loader.documents[0].domains[at].name.clone();
+        let mut spec = loader.spec(0, Some(&format!("{DOMAIN}{name}")))?;
+        spec.description = None;
+        take(&name, &spec);
+    }
+    Ok(loader.documents.swap_remove(0).file)
+}
+
+/// What the name of a domain has before it where the names of profiles are looked up. A name in a file that begins so means the same.
+const DOMAIN: &str = "\0domain ";
+
 /// A file and what it says.
 struct Document {
     file: File,
     entries: Vec<Entry>,
+    /// Those of a manifest.
+    domains: Vec<Entry>,
     /// Where among the profiles one of a name stands.
     by_name: BTreeMap<String, usize>,
 }
 
 impl Document {
     fn new(file: File, entries: Vec<Entry>) -> Document {
-        let mut document = Document { file, entries, by_name: BTreeMap::new() };
+        let mut document = Document { file, entries, domains: Vec::new(), by_name: BTreeMap::new() };
         let names = document.profiles().iter().enumerate();
         document.by_name = names.map(|(at, profile)| (profile.name.clone(), at)).collect();
         document
@@ -141,6 +177,11 @@ impl Document {
     }
 
     fn profile(&self, name: &str) -> Option<&[Entry]> {
+        if let Some(domain) = name.strip_prefix(DOMAIN) {
+            let entry = self.domains.iter().find(|entry| entry.name == domain)?;
+            let Value::Table(entries) = &entry.node.value else { return None };
+            return Some(entries);
+        }
         match &self.profiles()[*self.by_name.get(name)?].node.value {
             Value::Table(entries) => Some(entries),
             _ => None,
