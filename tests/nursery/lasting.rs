@@ -110,11 +110,18 @@ impl Lasting {
 
     /// Which labelled births live.
     fn roll(&self) -> Vec<(u64, u32)> {
+        self.whole_roll().1
+    }
+
+    /// What has ended and is kept, in order of labels, and which labelled births live.
+    fn whole_roll(&self) -> (Vec<Told>, Vec<(u64, u32)>) {
         self.say(kind::ROLL, [0; 4]);
-        let mut all = Vec::new();
+        let (mut ends, mut all) = (Vec::new(), Vec::new());
         loop {
             let message = self.hear();
             if message.header.kind == kind::CHANGED {
+                assert_eq!(all, [], "ends come first");
+                ends.push(told(&message));
                 continue;
             }
             assert_eq!(message.header.kind, kind::ROLL);
@@ -126,7 +133,8 @@ impl Lasting {
             }
             if more == 0 {
                 all.sort_unstable();
-                return all;
+                ends.sort_unstable();
+                return (ends, all);
             }
         }
     }
@@ -209,21 +217,21 @@ fn a_kept_end_is_told_until_it_is_taken() {
             let expected = [(7, born[0].number), (big, born[1].number)]
                 .map(|(label, number)| (label, number, change::EXITED, 3));
             assert_eq!(first, expected);
-            assert_eq!(nursery.roll(), [], "nothing lives");
-            let mut again = [nursery.told(), nursery.told()];
-            again.sort_unstable();
-            assert_eq!(again, expected);
+            assert_eq!(
+                nursery.whole_roll(),
+                (expected.to_vec(), vec![]),
+                "all is told again, and nothing lives"
+            );
             nursery.take(7);
             nursery.take(12345);
-            assert_eq!(nursery.roll(), []);
-            assert_eq!(nursery.told(), expected[1], "the other one is kept");
+            assert_eq!(nursery.whole_roll().0, expected[1..], "the other one is kept");
             nursery.take(big);
-            assert_eq!(nursery.roll(), []);
+            assert_eq!(nursery.whole_roll().0, []);
             // What comes next is the next end, and no old one.
             nursery.births(&[9], flag::UNHELD, c"exit 4", &[]);
             let (label, _, how, status) = nursery.told();
             assert_eq!((label, how, status), (9, change::EXITED, 4));
-            assert_eq!(nursery.roll(), []);
+            assert_eq!(nursery.whole_roll(), (vec![], vec![]));
             nursery.births(&[0], flag::UNHELD, c"kill -9 $$", &[]);
             let (label, _, how, status) = nursery.told();
             assert_eq!(
@@ -282,15 +290,13 @@ fn the_next_creator_finds_who_lives_and_who_has_ended() {
         let guard = nursery.child.number;
         let behind = children(guard)[0];
         drop((std::mem::replace(&mut nursery.link, call(&nursery.folder)), gate));
-        let mut ends = vec![nursery.told()];
-        assert_eq!(nursery.roll(), [(1, living)]);
-        ends.push(nursery.told());
-        assert_eq!(ends, [(2, ending, change::EXITED, 9); 2], "once because it is new, once as asked");
+        let end = (2, ending, change::EXITED, 9);
+        assert_eq!(nursery.told(), end, "because it is new");
+        assert_eq!(nursery.whole_roll(), (vec![end], vec![(1, living)]), "and as asked");
         // A new one is born there as before, and again somebody calls.
         let more = nursery.birth(3, flag::KEPT, &theirs);
         let mut nursery = nursery.taken_over();
-        assert_eq!(nursery.roll(), [(1, living), (3, more)]);
-        assert_eq!(nursery.told(), (2, ending, change::EXITED, 9));
+        assert_eq!(nursery.whole_roll(), (vec![end], vec![(1, living), (3, more)]));
         nursery.take(2);
         // Whoever speaks nonsense is let go of, like one that is gone.
         for _ in 0..3 {
@@ -403,9 +409,9 @@ fn its_creator_is_killed() {
         let child = Child { number: 0, pidfd: OwnedFd::from(File::open("/dev/null").expect("a file")) };
         let nursery = Lasting { link, child, folder };
         assert_eq!(nursery.told().0, 2, "it ended while nobody was there, or now");
-        let living = nursery.roll();
+        let (ends, living) = nursery.whole_roll();
         assert_eq!(living.iter().map(|(label, _)| *label).collect::<Vec<_>>(), [1]);
-        assert_eq!(nursery.told().0, 2);
+        assert_eq!(ends.iter().map(|end| end.0).collect::<Vec<_>>(), [2]);
         nursery.take(2);
         nursery.signal(living[0].1, END, 1);
         assert_eq!(nursery.told(), (1, living[0].1, change::KILLED, END));
@@ -444,11 +450,8 @@ fn more_ends_than_it_keeps() {
             }
         }
         // All that it keeps are told; the others wait, dead.
-        let living = nursery.roll();
-        assert_eq!(living.len(), 200, "they are not reaped");
-        for _ in 0..MOST_KEPT {
-            hear(&nursery.hear());
-        }
+        let (ends, living) = nursery.whole_roll();
+        assert_eq!((ends.len(), living.len()), (MOST_KEPT, 200), "they are not reaped");
         let kept: Vec<u64> =
             labels.iter().copied().filter(|label| !living.iter().any(|(other, _)| other == label)).collect();
         for label in &kept {
@@ -464,8 +467,7 @@ fn more_ends_than_it_keeps() {
         }
         assert_eq!(nursery.roll(), []);
         for (index, times) in told.iter().enumerate().skip(1) {
-            let waited = living.iter().any(|(label, _)| *label == index as u64 * 3);
-            assert_eq!(*times, if waited { 1 } else { 2 }, "{index}");
+            assert_eq!(*times, 1, "{index}");
         }
         nursery.end();
     });
@@ -480,7 +482,7 @@ fn a_creator_that_does_not_read_loses_nothing() {
         for lot in labels.chunks(50) {
             nursery.births_unread(lot);
         }
-        // The channel is full of ends by now, or will be; a new creator hears all of them.
+        // The channel was full of ends, or not: a new creator hears all of them.
         let nursery = nursery.taken_over();
         nursery.say(kind::ROLL, [0; 4]);
         let mut seen = std::collections::BTreeSet::new();
@@ -490,9 +492,9 @@ fn a_creator_that_does_not_read_loses_nothing() {
                 let (label, _, how, status) = told(&message);
                 assert_eq!((how, status), (change::EXITED, 0));
                 seen.insert(label);
-                nursery.take(label);
             }
         }
+        labels.iter().for_each(|label| nursery.take(*label));
         assert_eq!(nursery.roll(), []);
         nursery.end();
     });

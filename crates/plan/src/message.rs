@@ -47,8 +47,8 @@ pub mod kind {
     pub const SIGNAL: u32 = 3;
     /// To a nursery: the end of a label is written down where its creator is from now on; forget it. Words: the label's low and high word.
     pub const TAKEN: u32 = 4;
-    /// To a nursery: tell which labelled births live, then every kept end once more. From a nursery, the answer: words: how many, 1 if
-    /// more follow; the body has a [`Living`](super::Living) for each.
+    /// To a nursery: tell every kept end once more, then which labelled births live. From a nursery, the answer after those ends: words: how
+    /// many, 1 if more follow; the body has a [`Living`](super::Living) for each. The nursery hears nothing else until all is told.
     pub const ROLL: u32 = 5;
     /// To a nursery: end everything and exit.
     pub const QUIT: u32 = 6;

@@ -33,6 +33,8 @@ pub mod memory;
 pub mod message;
 pub mod namespace;
 pub mod nr;
+#[cfg(not(beget_freestanding))]
+pub mod peer;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

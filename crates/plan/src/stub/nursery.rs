@@ -371,6 +371,16 @@ impl Nursery<'_> {
 
     /// Tells which labelled births live, and has every kept end told once more. `false` when nobody listens.
     fn call_roll(&mut self) -> bool {
+        self.kept.tell_again();
+        // All of them before the answer, which says that there are no more.
+        let line = self.line;
+        self.kept.tell(|end| {
+            let (header, body) = told(end);
+            channel::answer(line, &header, [&body, &[]], &[])
+        });
+        if self.kept.has_untold() {
+            return false;
+        }
         let mut body = [0; LIVING_AT_ONCE * Living::SIZE];
         let mut count = 0;
         let until = self.labels.highest as usize / tree::IN_A_BYTE;
@@ -396,7 +406,6 @@ impl Nursery<'_> {
                 count += 1;
             }
         }
-        self.kept.tell_again();
         self.say_living(&body, count, false)
     }
 
@@ -597,14 +606,22 @@ fn told_as(happened: Change) -> (u32, i32) {
     }
 }
 
-/// Tells of a change, if there is room for that; `false` when there is none.
-fn tell(end: &End) -> bool {
+/// How a change is told: header and body.
+fn told(end: &End) -> (Header, [u8; CHANGED]) {
     let words = [end.number as u32, end.how, end.status as u32, 0];
     let header = Header { kind: kind::CHANGED, length: CHANGED as u32, words, ..Header::default() };
+    let mut body = [0; CHANGED];
+    for (place, byte) in body.iter_mut().zip(end.usage.bytes().iter().chain(&end.label.to_ne_bytes())) {
+        *place = *byte;
+    }
+    (header, body)
+}
+
+/// Tells of a change, if there is room for that; `false` when there is none.
+fn tell(end: &End) -> bool {
+    let (header, body) = told(end);
     let mut bytes = [0; HEADER + CHANGED];
-    let (told, label) = (header.encode(), end.label.to_ne_bytes());
-    let all = told.iter().chain(end.usage.bytes()).chain(&label);
-    for (place, byte) in bytes.iter_mut().zip(all) {
+    for (place, byte) in bytes.iter_mut().zip(header.encode().iter().chain(&body)) {
         *place = *byte;
     }
     // So small a message is taken whole or not at all. A creator that is gone is found out elsewhere.
