@@ -13,10 +13,12 @@ use std::vec::Vec;
 
 use beget_sys::process::{self, Child};
 use beget_sys::signal::SignalSet;
-use beget_sys::{Errno, descriptor, memory};
+use beget_sys::{Errno, descriptor, memory, signal};
 
 use crate::draft::Draft;
 use crate::engine::{self, Failure, Place};
+use crate::interpreter::{self, Bench};
+use crate::memory::Home;
 use crate::op::{Engine, Op};
 use crate::stub::{CHANNEL, CREATOR, PROGRAM};
 use crate::{Malformed, Plan};
@@ -86,14 +88,14 @@ pub struct Parts<'a> {
     pub listener: Option<BorrowedFd<'a>>,
 }
 
-/// A plan for a nursery with the credentials of whoever runs it, and its descriptors.
-///
-/// # Errors
-/// As for [`finish`].
-pub fn plan<'a>(parts: Parts<'a>, before: &[Op]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), Errno> {
+/// A plan for a nursery with operations of `draft`'s that come first, and its descriptors.
+fn write<'a>(
+    parts: Parts<'a>,
+    mut draft: Draft,
+    before: &[Op],
+) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), Errno> {
     let mut descriptors = std::vec![parts.channel, parts.program, parts.directory];
     descriptors.extend(parts.listener);
-    let mut draft = Draft::new();
     for op in [Op::DefaultSignals {}, Op::ProcessGroup { group: 0 }, Op::ChangeDirectoryTo { source: 2 }] {
         draft.push(op);
     }
@@ -112,10 +114,58 @@ pub fn plan<'a>(parts: Parts<'a>, before: &[Op]) -> Result<(Vec<u8>, Vec<Borrowe
 /// # Errors
 /// Those of [`engine::spawn`].
 pub fn start(parts: Parts<'_>) -> Result<Child, Failure> {
-    let (bytes, descriptors) = plan(parts, &[]).map_err(Failure::Birth)?;
+    let (bytes, descriptors) = write(parts, Draft::new(), &[]).map_err(Failure::Birth)?;
     let malformed = |_: Malformed| Failure::Birth(Errno::EINVAL);
     let plan = Plan::check(&bytes, Engine::Vfork).map_err(malformed)?;
     engine::spawn(&plan, &descriptors, Place::default())
+}
+
+/// Another user's credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// Makes a nursery that is another user's, and has no capability; gives its number, which is that of a child of the calling process. It takes
+/// a process of its own memory, so the caller is copied, as by `fork`: cheap only for a small one. A birth that fails ends, and closes the
+/// channel; it sends no SIGCHLD then.
+///
+/// # Errors
+/// `EPERM` for the user root, which gives up nothing so; `EAGAIN`, `ENOMEM`, those of `getrlimit`.
+pub fn start_as(parts: Parts<'_>, identity: &Identity) -> Result<u32, Errno> {
+    if identity.user == 0 {
+        return Err(Errno::EPERM);
+    }
+    let groups: Vec<u8> = identity.groups.iter().flat_map(|group| group.to_ne_bytes()).collect();
+    let mut draft = Draft::new();
+    let groups = crate::op::Span { count: identity.groups.len() as u32, ..draft.bytes(&groups) };
+    let before = [
+        Op::Groups { groups },
+        Op::SetGroup { group: identity.group },
+        Op::SetUser { user: identity.user },
+        Op::DropCapabilities {},
+    ];
+    let (bytes, descriptors) = write(parts, draft, &before)?;
+    let plan = Plan::check(&bytes, Engine::Fresh).map_err(|_| Errno::EINVAL)?;
+    let mut numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut scratch = std::vec![0; plan.scratch()];
+    let mask = signal::set_mask(SignalSet::ALL)?;
+    // SAFETY: the child calls nothing but the interpreter, which needs no C library and no allocator, and never returns.
+    let born = unsafe { process::fork() };
+    if born == Ok(None) {
+        let mut bench =
+            Bench { descriptors: &mut numbers, scratch: &mut scratch, answer: &mut [], home: Home::NONE };
+        // SAFETY: a newborn with a copy of all memory, and a plan that was checked for that.
+        unsafe { interpreter::run(&plan, &mut bench) };
+        process::exit(127);
+    }
+    let _ = signal::set_mask(mask);
+    born?.ok_or(Errno::EINVAL)
 }
 
 /// The stub as a file to execute: sealed memory, or where memory cannot be executed (`vm.memfd_noexec`) a file without a name.
