@@ -1,7 +1,7 @@
 //! Grants of files, opened: from here on a descriptor stands for each, and no name is looked up again.
 
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -81,6 +81,13 @@ pub struct Opened {
     pub(crate) program: bool,
     /// On a filesystem whose files live only as long as somebody holds them (`/proc`): the holder keeps it open.
     pub(crate) fleeting: bool,
+}
+
+/// The file, opened to mean it and no more.
+impl AsFd for Opened {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl Opened {

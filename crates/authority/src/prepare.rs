@@ -56,6 +56,8 @@ pub struct Authority {
     pub ruleset: Option<OwnedFd>,
     /// The filter to put on.
     pub filter: Option<Vec<Instruction>>,
+    /// What the filter was made from.
+    pub policy: Option<Policy>,
     /// The same filter with refusals of processes and sockets put to a listener, if that was asked for.
     pub asking: Option<Vec<Instruction>>,
     /// Each promise made, and what keeps it.
@@ -164,6 +166,7 @@ impl Authority {
         let given_up = given_up(&enforced);
         Ok(Authority {
             ruleset,
+            policy: filter.is_some().then_some(policy),
             filter,
             asking,
             enforced,
@@ -207,6 +210,7 @@ impl Authority {
         let (own_network, layout) = (false, None);
         Ok(Authority {
             ruleset,
+            policy: None,
             filter,
             asking,
             enforced,

@@ -4,6 +4,7 @@
 //! not a child that goes without.
 
 use beget_authority::Authority;
+use beget_authority::filter::{self, Policy};
 use beget_authority::keyring::{self, Keyring};
 use beget_plan::Op;
 use beget_sys::process;
@@ -51,6 +52,45 @@ pub(crate) fn write(
     places: Places,
     writer: &mut Writer,
 ) -> Result<()> {
+    write_rights(authority, keyring, groups, places, writer)?;
+    let Some(filter) = &authority.filter else { return Ok(()) };
+    let refusing = writer.draft.filter(filter);
+    match &authority.asking {
+        Some(asking) => {
+            let socket = places.listener.ok_or_else(|| without_slot("listener"))?;
+            let asking = writer.draft.filter(asking);
+            writer.push(Op::FilterWithListener { asking, refusing, socket }, "seccomp filter");
+        }
+        None => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
+    }
+    Ok(())
+}
+
+/// The same for a nursery of such a child's own: it may create processes, and is held to everything else.
+pub(crate) fn write_for_nursery(
+    authority: &Authority,
+    keyring: Keyring,
+    groups: bool,
+    places: Places,
+    writer: &mut Writer,
+) -> Result<()> {
+    write_rights(authority, keyring, groups, places, writer)?;
+    if let Some(policy) = authority.policy {
+        let filter = filter::build(&Policy { spawn: true, listener: false, ..policy });
+        let instructions = writer.draft.filter(&filter);
+        writer.push(Op::Filter { instructions }, "seccomp filter");
+    }
+    Ok(())
+}
+
+/// Everything but the filter, which comes last.
+fn write_rights(
+    authority: &Authority,
+    keyring: Keyring,
+    groups: bool,
+    places: Places,
+    writer: &mut Writer,
+) -> Result<()> {
     let name = writer.draft.string(keyring::NAME);
     match keyring {
         Keyring::Made(serial) => writer.push(Op::JoinKeyring { name, serial }, "session keyring"),
@@ -66,16 +106,6 @@ pub(crate) fn write(
     if authority.ruleset.is_some() {
         let slot = places.ruleset.ok_or_else(|| without_slot("Landlock"))?;
         writer.push(Op::Landlock { slot }, "Landlock");
-    }
-    let Some(filter) = &authority.filter else { return Ok(()) };
-    let refusing = writer.draft.filter(filter);
-    match &authority.asking {
-        Some(asking) => {
-            let socket = places.listener.ok_or_else(|| without_slot("listener"))?;
-            let asking = writer.draft.filter(asking);
-            writer.push(Op::FilterWithListener { asking, refusing, socket }, "seccomp filter");
-        }
-        None => writer.push(Op::Filter { instructions: refusing }, "seccomp filter"),
     }
     Ok(())
 }

@@ -84,6 +84,7 @@ mod embryo;
 mod end;
 mod error;
 mod nursery;
+mod parcel;
 mod process;
 mod program;
 mod pty;
@@ -108,6 +109,7 @@ pub use embryo::{Answer, Construct, Embryo, Layout, Part, Placement, Program, Pr
 pub use end::{Ended, Usage};
 pub use error::{Error, Fault, Result};
 pub use nursery::Nursery;
+pub use parcel::{NurseryPlan, Parcel, ParcelOptions};
 pub use process::{Output, Process};
 pub use pty::{Pty, WindowSize};
 pub use refusals::{Refusal, Refusals};

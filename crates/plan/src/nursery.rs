@@ -37,6 +37,8 @@ pub struct Sources {
     pub program: u32,
     /// What its role has beside the channel: its creator, or where its next creator will call.
     pub second: Option<u32>,
+    /// The most files that it may have open, if not as many as whoever writes the plan may.
+    pub files: Option<u64>,
 }
 
 /// Writes the operations that a nursery's birth ends in, from closing what it is not to have to executing the stub as `role`. `step` takes
@@ -50,7 +52,7 @@ pub fn finish(
     draft: &mut Draft,
     mut step: impl FnMut(&mut Draft, Op, &'static str),
 ) -> Result<(), Errno> {
-    let files = process::limit(OPEN_FILES)?;
+    let files = sources.files.map_or_else(|| process::limit(OPEN_FILES).map(|files| files.hard), Ok)?;
     let mut push = |op, words| step(draft, op, words);
     push(Op::Raise { floor: 3 }, "nursery: descriptors");
     push(Op::Place { source: sources.channel, slot: CHANNEL, closing: 0 }, "nursery: channel");
@@ -64,7 +66,7 @@ pub fn finish(
     }
     push(Op::Close { first: 3, last: u32::MAX }, "nursery: closing descriptors");
     // It holds what many births bring.
-    let limit = Op::Limit { resource: OPEN_FILES, soft: files.hard, hard: files.hard };
+    let limit = Op::Limit { resource: OPEN_FILES, soft: files, hard: files };
     push(limit, "nursery: open files");
     push(Op::SignalMask { mask: SignalSet::ALL.0 }, "nursery: signal mask");
     let (arguments, environment) = (draft.strings([role]), draft.strings([]));
@@ -102,7 +104,7 @@ fn write<'a>(
     for op in before {
         draft.push(*op);
     }
-    let sources = Sources { channel: 0, program: 1, second: parts.listener.map(|_| 3) };
+    let sources = Sources { channel: 0, program: 1, second: parts.listener.map(|_| 3), files: None };
     finish(parts.role, sources, &mut draft, |draft, op, _| {
         draft.push(op);
     })?;

@@ -39,6 +39,24 @@ impl Directory {
         Ok(Directory { file, path })
     }
 
+    /// One of any version that somebody handed over.
+    pub(super) fn handed(file: OwnedFd) -> rustix::io::Result<(Directory, bool)> {
+        const VERSION_1: u64 = 0x0027_e0eb;
+        const VERSION_2: u64 = 0x6367_7270;
+        let unified = match rustix::fs::fstatfs(&file)?.f_type as u64 {
+            VERSION_1 => false,
+            VERSION_2 => true,
+            _ => return Err(rustix::io::Errno::INVAL),
+        };
+        let path = crate::real_path(&file).unwrap_or_else(|| PathBuf::from("that was handed over"));
+        Ok((Directory { file, path }, unified))
+    }
+
+    /// Whose it is.
+    pub(super) fn owner(&self) -> rustix::io::Result<u32> {
+        rustix::fs::fstat(&self.file).map(|status| status.st_uid)
+    }
+
     /// One right below this one.
     pub(super) fn below(&self, name: &str) -> rustix::io::Result<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;

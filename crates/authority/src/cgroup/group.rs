@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a group that ought to be empty is given to be so: a process that was reaped may be counted for a moment more.
 const MOMENT: Duration = Duration::from_secs(1);
 /// What the names of groups begin with.
-const PREFIX: &str = "beget";
+pub(super) const PREFIX: &str = "beget";
 
 /// Groups that hold processes which nobody holds any more. Each is removed when it is found empty.
 static LET_GO: Mutex<VecDeque<Group>> = Mutex::new(VecDeque::new());
@@ -54,23 +54,23 @@ fn sweep_some(most: usize) {
 /// the same place.
 #[derive(Debug)]
 pub struct Group {
-    means: Arc<Means>,
+    pub(super) means: Arc<Means>,
     /// One for each site.
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
     /// What a newborn joins by itself.
-    entries: Vec<OwnedFd>,
-    born_there: bool,
+    pub(super) entries: Vec<OwnedFd>,
+    pub(super) born_there: bool,
     /// A copy of this process has no say in what becomes of it.
-    maker: u32,
+    pub(super) maker: u32,
 }
 
 #[derive(Debug)]
-struct Part {
-    name: String,
-    directory: Directory,
+pub(super) struct Part {
+    pub(super) name: String,
+    pub(super) directory: Directory,
 }
 
-fn failed(directory: &Path, file: &str, errno: rustix::io::Errno) -> Error {
+pub(super) fn failed(directory: &Path, file: &str, errno: rustix::io::Errno) -> Error {
     let part = format!("cgroup {}{}{file}", directory.display(), if file.is_empty() { "" } else { ": " });
     Error { part, reason: Reason::Kernel(Errno(errno.raw_os_error())) }
 }
@@ -125,7 +125,7 @@ impl Group {
         self.entries.get(index).map(AsFd::as_fd)
     }
 
-    fn with_sites(&self) -> impl Iterator<Item = (&Site, &Part)> {
+    pub(super) fn with_sites(&self) -> impl Iterator<Item = (&Site, &Part)> {
         self.means.sites.iter().zip(&self.parts)
     }
 

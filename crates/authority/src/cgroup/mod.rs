@@ -14,6 +14,7 @@
 
 mod directory;
 mod group;
+mod handed;
 mod hierarchy;
 mod site;
 mod used;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
 pub use group::{Group, sweep};
+pub use handed::Place;
 pub use used::TreeUsage;
 
 use self::directory::Directory;

@@ -86,6 +86,13 @@ pub(super) fn below(directory: Directory, wanted: &[Wanted]) -> Result<Site, Str
     Ok(Site { directory, separate: None, enable, settings: unified_settings(wanted) })
 }
 
+/// Where a group lies that somebody else made.
+pub(super) fn handed(directory: Directory, unified: bool) -> Site {
+    // What is limited there is known to whoever made the group; here it is only removed.
+    let separate = (!unified).then_some(Controller::Pids);
+    Site { directory, separate, enable: Vec::new(), settings: Vec::new() }
+}
+
 /// A place of version 1: the caller's own group.
 ///
 /// # Errors

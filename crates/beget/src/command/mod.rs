@@ -3,6 +3,7 @@
 mod batch;
 mod describe;
 mod direct;
+mod parcel;
 mod prepare;
 mod root;
 mod slots;
@@ -28,7 +29,9 @@ use crate::pty::Pty;
 use crate::stdio::{Kind, Stdio};
 
 pub use batch::Batch;
+pub(crate) use parcel::Stock;
 pub(crate) use prepare::Prepared;
+pub(crate) use spawn::{Own, Pipes};
 
 /// The `PATH` in which a program without a slash is looked up when the child was given none.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -120,6 +123,8 @@ pub struct Command {
     prepared: Option<Arc<Prepared>>,
     /// The same for [`Command::output`], which gives pipes to that one child.
     prepared_to_collect: Option<Arc<Prepared>>,
+    /// The same for [`Command::parcel`].
+    stock: Option<Arc<Stock>>,
 }
 
 /// Names only: the values of variables are often secrets, and what is printed for debugging is often kept.
@@ -149,7 +154,7 @@ macro_rules! setters {
         impl Command {$(
             $(#[$doc])*
             pub fn $name(&mut self $(, $argument: $kind)*) -> &mut Command {
-                (self.prepared, self.prepared_to_collect) = (None, None);
+                (self.prepared, self.prepared_to_collect, self.stock) = (None, None, None);
                 let $this = &mut *self;
                 $body
                 self
@@ -210,6 +215,7 @@ impl Command {
             callers_path: std::env::var_os("PATH"),
             prepared: None,
             prepared_to_collect: None,
+            stock: None,
         }
     }
 }
@@ -428,8 +434,12 @@ impl Command {
     }
 
     /// Goes on without a private root where `error` says that there can be none here, and that was given up; else gives the error back. One
-    /// that something was put into is not given up: the program was to have that.
-    fn do_without_root(&mut self, error: Error) -> Result<()> {
+    /// that something was put into is not given up: the program was to have that. [`spawn`](Command::spawn) does so by itself; whoever
+    /// has a [`Parcel`](crate::Parcel) delivered learns only then that there can be none.
+    ///
+    /// # Errors
+    /// `error`, with how it is given up.
+    pub fn do_without_root(&mut self, error: Error) -> Result<()> {
         if error.fault() != Fault::Unkept || self.private_root().is_none() {
             return Err(error);
         }
@@ -439,7 +449,7 @@ impl Command {
         if !self.root.as_ref().is_some_and(Root::is_empty) {
             return Err(error.and("it cannot be given up, for something was put into it"));
         }
-        (self.prepared, self.prepared_to_collect) = (None, None);
+        (self.prepared, self.prepared_to_collect, self.stock) = (None, None, None);
         self.root_given_up = true;
         Ok(())
     }

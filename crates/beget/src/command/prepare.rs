@@ -287,6 +287,17 @@ impl Prepared {
         Ok(Some(cgroup::Group::make(groups, self.born_in_group)?))
     }
 
+    /// What was opened for every spawn of the command.
+    pub(super) fn opened(&self, source: Source) -> Option<BorrowedFd<'_>> {
+        Some(match source {
+            Source::Null => self.null.as_ref()?.as_fd(),
+            Source::Program => self.program.file.as_fd(),
+            Source::Directory => self.directory.as_ref()?.as_fd(),
+            Source::Ruleset => self.authority.ruleset.as_ref()?.as_fd(),
+            _ => return None,
+        })
+    }
+
     /// Which engine its plan is for.
     pub(super) fn engine(&self, command: &Command) -> Engine {
         if command.needs_embryo() { Engine::Fresh } else { Engine::Vfork }
@@ -298,6 +309,7 @@ impl Prepared {
         let layout = self.authority.layout.as_ref();
         let program = layout.map(|_| root::path(&self.program)).transpose()?;
         write::places(&self.slots, program.as_deref(), writer);
+        write::terminal(command, &self.slots, writer);
         write::surroundings(command, &self.slots, &self.directory_name, &self.limits, writer)?;
         match (layout, self.slots.helper(Source::Ruleset)) {
             (Some(layout), Some(slot)) => root::allow(layout, slot, writer),
@@ -379,15 +391,9 @@ pub(super) fn given<'a>(
             Some(Kind::File(file)) => file.as_fd(),
             _ => return None,
         },
-        Source::Null => prepared.null.as_ref()?.as_fd(),
         Source::Named(index) => command.named.get(index)?.1.as_fd(),
         Source::Numbered(number) => command.numbered.get(&number)?.as_fd(),
-        Source::Program => prepared.program.file.as_fd(),
-        Source::Directory => prepared.directory.as_ref()?.as_fd(),
-        Source::Ruleset => prepared.authority.ruleset.as_ref()?.as_fd(),
         Source::Terminal => command.terminal.as_ref()?.as_fd(),
-        Source::Inherited(_) | Source::Pipe(_) | Source::Listener | Source::Channel | Source::Cgroup(_) => {
-            return None;
-        }
+        other => return prepared.opened(other),
     })
 }

@@ -13,7 +13,7 @@ use crate::stdio::Kind;
 
 /// Where a descriptor of the plan comes from, at the moment of the spawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// The caller's standard stream of this number.
     Inherited(usize),
     /// A stream that the caller opened.

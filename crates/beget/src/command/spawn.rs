@@ -23,13 +23,13 @@ use crate::refusals::Refusals;
 use crate::writer::{Step, tell};
 
 /// What one spawn makes for itself: the ends of its pipes and of its channel, and its cgroup.
-#[derive(Default)]
-pub(super) struct Pipes {
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
     input: Option<(PipeReader, PipeWriter)>,
     outputs: [Option<(PipeReader, PipeWriter)>; 2],
     listener: Option<(OwnedFd, OwnedFd)>,
-    channel: Option<(Holder, OwnedFd)>,
-    group: Option<Group>,
+    pub(crate) channel: Option<(Holder, OwnedFd)>,
+    pub(crate) group: Option<Group>,
 }
 
 impl Pipes {
@@ -61,22 +61,26 @@ impl Pipes {
         prepared: &'a Prepared,
         own: &'a Own,
     ) -> Result<Vec<BorrowedFd<'a>>> {
-        let find = |source: Source| -> Option<BorrowedFd<'a>> {
-            Some(match source {
-                Source::Inherited(0) => own.0.as_fd(),
-                Source::Inherited(1) => own.1.as_fd(),
-                Source::Inherited(_) => own.2.as_fd(),
-                Source::Pipe(0) => self.input.as_ref()?.0.as_fd(),
-                Source::Pipe(stream) => self.outputs[stream - 1].as_ref()?.1.as_fd(),
-                Source::Listener => self.listener.as_ref()?.1.as_fd(),
-                Source::Channel => self.channel.as_ref()?.1.as_fd(),
-                Source::Cgroup(index) => self.group.as_ref()?.entry(index)?,
-                other => return super::prepare::given(command, prepared, other),
-            })
-        };
+        let find =
+            |source| self.made(source, own).or_else(|| super::prepare::given(command, prepared, source));
         let descriptors: Option<Vec<BorrowedFd<'_>>> =
             prepared.slots.all.iter().map(|slot| find(slot.source)).collect();
         descriptors.ok_or_else(|| Error::new("plan", "a slot has no source", Fault::Beget))
+    }
+
+    /// What was made for this birth, or is the caller's at this moment.
+    pub(crate) fn made<'a>(&'a self, source: Source, own: &'a Own) -> Option<BorrowedFd<'a>> {
+        Some(match source {
+            Source::Inherited(0) => own.0.as_fd(),
+            Source::Inherited(1) => own.1.as_fd(),
+            Source::Inherited(_) => own.2.as_fd(),
+            Source::Pipe(0) => self.input.as_ref()?.0.as_fd(),
+            Source::Pipe(stream) => self.outputs[stream - 1].as_ref()?.1.as_fd(),
+            Source::Listener => self.listener.as_ref()?.1.as_fd(),
+            Source::Channel => self.channel.as_ref()?.1.as_fd(),
+            Source::Cgroup(index) => self.group.as_ref()?.entry(index)?,
+            _ => return None,
+        })
     }
 
     /// The cgroup that it is born in.
@@ -119,10 +123,11 @@ impl Pipes {
 }
 
 /// The caller's standard streams.
-pub(super) struct Own(std::io::Stdin, std::io::Stdout, std::io::Stderr);
+#[derive(Debug)]
+pub(crate) struct Own(std::io::Stdin, std::io::Stdout, std::io::Stderr);
 
 impl Own {
-    pub(super) fn new() -> Own {
+    pub(crate) fn new() -> Own {
         Own(std::io::stdin(), std::io::stdout(), std::io::stderr())
     }
 }

@@ -70,7 +70,17 @@ pub(super) fn places(slots: &Slots, inside: Option<&CStr>, writer: &mut Writer) 
     }
 }
 
-/// Terminal, directory, limits and the rest of what cannot be absent.
+/// The terminal of its session.
+pub(super) fn terminal(command: &Command, slots: &Slots, writer: &mut Writer) {
+    if let Some(slot) = slots.helper(Source::Terminal) {
+        writer.push_asked(Op::ControllingTerminal { slot }, "controlling terminal", Fault::Caller);
+    }
+    if command.foreground {
+        writer.push_asked(Op::Foreground { slot: 0 }, "foreground of the terminal", Fault::Caller);
+    }
+}
+
+/// Directory, limits and the rest of what cannot be absent.
 pub(super) fn surroundings(
     command: &Command,
     slots: &Slots,
@@ -78,12 +88,6 @@ pub(super) fn surroundings(
     resources: &[limit::Resource],
     writer: &mut Writer,
 ) -> Result<()> {
-    if let Some(slot) = slots.helper(Source::Terminal) {
-        writer.push_asked(Op::ControllingTerminal { slot }, "controlling terminal", Fault::Caller);
-    }
-    if command.foreground {
-        writer.push_asked(Op::Foreground { slot: 0 }, "foreground of the terminal", Fault::Caller);
-    }
     if let Some(slot) = slots.helper(Source::Directory) {
         let words = format!("working directory {directory}");
         writer.push_asked(Op::ChangeDirectory { slot }, words, Fault::Caller);

@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use beget_plan::encoding::MOST_DESCRIPTORS;
 use beget_plan::engine::{self, Failure};
 use beget_plan::link::{self, Link, Message};
 use beget_plan::message::{Header, change, kind};
-use beget_plan::nursery::{self, Sources};
+use beget_plan::nursery::Sources;
 use beget_plan::stub::role;
 use beget_plan::{Engine, Op, Plan};
 use beget_sys::Errno;
@@ -27,7 +26,7 @@ use rustix::fs::{Mode, OFlags};
 use super::{Kind, RootRequest, root};
 use crate::end::{Ended, Usage};
 use crate::error::{Error, Fault, Result};
-use crate::writer::{Writer, tell};
+use crate::writer::tell;
 
 /// How long a nursery that was told to end may take before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -477,13 +476,12 @@ fn start(role: &CStr, channel: &OwnedFd, root: Option<RootRequest<'_>>) -> Resul
     let directory =
         rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Error::io("nursery", errno))?;
     let helpers = root.map(|_| root::Helpers::open()).transpose()?;
+    let creator = root.map(|_| root::own_pidfd()).transpose()?;
     let mut descriptors = vec![channel.as_fd(), super::stub()?.as_fd()];
-    let mut writer = Writer::default();
-    writer.push(Op::DefaultSignals {}, "nursery: signal dispositions");
-    writer.push(Op::ProcessGroup { group: 0 }, "nursery: process group");
+    let mut writer = root::begin();
     let place = match (root, &helpers) {
         (Some(root), Some(helpers)) => {
-            descriptors.push(helpers.creator.as_fd());
+            descriptors.extend(creator.as_ref().map(AsFd::as_fd));
             root::write(root, helpers, &mut descriptors, &mut writer)?;
             let without_groups = crate::confine::may_set_groups()?;
             engine::Place { cgroup: root.cgroup, namespaces: root::AT_BIRTH, without_groups }
@@ -495,18 +493,8 @@ fn start(role: &CStr, channel: &OwnedFd, root: Option<RootRequest<'_>>) -> Resul
             engine::Place::default()
         }
     };
-    let Writer { draft, steps } = &mut writer;
-    let sources = Sources { channel: 0, program: 1, second: root.map(|_| 2) };
-    nursery::finish(role, sources, draft, |draft, op, words| {
-        draft.push(op);
-        steps.push((words.into(), Fault::Kernel));
-    })
-    .map_err(failed)?;
-    if descriptors.len() > MOST_DESCRIPTORS {
-        let words = format!("more than {MOST_DESCRIPTORS} files are granted in it");
-        return Err(Error::new("root", words, Fault::Caller));
-    }
-    let bytes = writer.draft.encode(descriptors.len());
+    let sources = Sources { channel: 0, program: 1, second: root.map(|_| 2), files: None };
+    let bytes = root::finish(role, sources, &mut writer, descriptors.len())?;
     let plan = Plan::check(&bytes, Engine::Vfork).map_err(Error::malformed_plan)?;
     engine::spawn(&plan, &descriptors, place).map_err(|failure| match failure {
         Failure::Birth(errno) if root.is_some() => root::refused(errno),

@@ -6,7 +6,7 @@
 mod birth;
 mod inner;
 mod program;
-mod root;
+pub(crate) mod root;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -3,21 +3,26 @@
 //! Safety idea: the namespaces are this nursery's own before anything in them is changed; it gives up every capability over them before it
 //! becomes the nursery, so what is born in it never had one.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use beget_authority::root::{Item, Layout};
 use beget_plan::Op;
+use beget_plan::encoding::MOST_DESCRIPTORS;
+use beget_plan::nursery::{self, Sources};
 use beget_sys::Errno;
 use beget_sys::namespace::{attribute, kind};
 
 use crate::error::{Error, Fault, Result};
-use crate::writer::Writer;
+use crate::writer::{Step, Writer};
 
 /// The namespaces that a process is born in; the others it makes for itself.
-pub(super) const AT_BIRTH: u32 = kind::USERS | kind::PROCESSES;
+pub(crate) const AT_BIRTH: u32 = kind::USERS | kind::PROCESSES;
+
+/// How many descriptors of a nursery's plan come from whoever makes it: its channel, the stub, and what its role has beside the channel.
+pub(crate) const OF_ITS_MAKER: usize = 3;
 
 /// A private root to be made.
 #[derive(Clone, Copy, Debug)]
@@ -30,21 +35,69 @@ pub(crate) struct RootRequest<'a> {
 }
 
 /// What must stay open while it is made.
-pub(super) struct Helpers {
+pub(crate) struct Helpers {
     proc: OwnedFd,
-    pub(super) creator: OwnedFd,
 }
 
 impl Helpers {
-    pub(super) fn open() -> Result<Helpers> {
+    pub(crate) fn open() -> Result<Helpers> {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let proc = rustix::fs::open("/proc", flags, rustix::fs::Mode::empty())
             .map_err(|errno| Error::io("root: /proc", errno))?;
-        let creator =
-            rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())
-                .map_err(|errno| Error::io("root", errno))?;
-        Ok(Helpers { proc, creator })
+        Ok(Helpers { proc })
     }
+}
+
+/// This process, by which a nursery that has no number for it knows that it lives.
+pub(super) fn own_pidfd() -> Result<OwnedFd> {
+    rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())
+        .map_err(|errno| Error::io("root", errno))
+}
+
+/// What a nursery's plan begins with.
+pub(super) fn begin() -> Writer {
+    let mut writer = Writer::default();
+    writer.push(Op::DefaultSignals {}, "nursery: signal dispositions");
+    writer.push(Op::ProcessGroup { group: 0 }, "nursery: process group");
+    writer
+}
+
+/// What it ends with; gives the whole plan.
+pub(crate) fn finish(
+    role: &CStr,
+    sources: Sources,
+    writer: &mut Writer,
+    descriptors: usize,
+) -> Result<Vec<u8>> {
+    let Writer { draft, steps } = writer;
+    nursery::finish(role, sources, draft, |draft, op, words| {
+        draft.push(op);
+        steps.push((words.into(), Fault::Kernel));
+    })
+    .map_err(|errno| Error::kernel("nursery", errno, Fault::Kernel))?;
+    if descriptors > MOST_DESCRIPTORS {
+        let words = format!("more than {MOST_DESCRIPTORS} files are granted in it");
+        return Err(Error::new("root", words, Fault::Caller));
+    }
+    Ok(writer.draft.encode(descriptors))
+}
+
+/// The plan of a nursery in a private root that somebody else will make. Its descriptors begin with three of that one's; the others are put
+/// into `descriptors`.
+pub(crate) fn plan<'a>(
+    role: &CStr,
+    request: RootRequest<'a>,
+    helpers: &'a Helpers,
+    descriptors: &mut Vec<BorrowedFd<'a>>,
+) -> Result<(Vec<u8>, Vec<Step>)> {
+    // Theirs are counted, and left out in the end; which descriptor stands for them does not matter.
+    let mut all = vec![helpers.proc.as_fd(); OF_ITS_MAKER];
+    let mut writer = begin();
+    write(request, helpers, &mut all, &mut writer)?;
+    let sources = Sources { channel: 0, program: 1, second: Some(2), files: None };
+    let bytes = finish(role, sources, &mut writer, all.len())?;
+    descriptors.extend(all.into_iter().skip(OF_ITS_MAKER));
+    Ok((bytes, writer.steps))
 }
 
 /// Writes the operations that make the root; their descriptors are added to `descriptors`.
@@ -162,7 +215,7 @@ const WITHOUT: &str = "without it names, sizes and times of this user's files an
                        session outlives a killed launcher longer";
 
 /// No process could be made in namespaces of its own.
-pub(super) fn refused(errno: Errno) -> Error {
+pub(crate) fn refused(errno: Errno) -> Error {
     let why = match errno {
         Errno::ENOSPC => "as many as /proc/sys/user allows are there already",
         Errno::EINVAL => "this kernel was built without them",
@@ -176,7 +229,7 @@ pub(super) fn refused(errno: Errno) -> Error {
 }
 
 /// The same where they can be made, and are of no use: AppArmor and other security modules refuse so.
-pub(super) fn explain(error: Error, op: Option<Op>, errno: Errno) -> Error {
+pub(crate) fn explain(error: Error, op: Option<Op>, errno: Errno) -> Error {
     let refusal = matches!(errno, Errno::EPERM | Errno::EACCES);
     match op {
         Some(Op::MapUsers { .. } | Op::Namespaces { .. } | Op::NewRoot { .. } | Op::HostName { .. })
