@@ -5,6 +5,7 @@
 //! channel-client plain          receives one by `recvmsg` alone, at descriptor 3, and writes its name and what it holds
 //! channel-client watch          receives one and writes its name when it has become readable
 //! channel-client garbage        sends what is no packet, then asks for `done` and stays until standard input ends
+//! channel-client reach PATH     tries to have its end connected to a socket of that path, and writes what comes of it
 //! channel-client shut           closes its end, writes a line and stays until standard input ends
 //! ```
 
@@ -85,6 +86,27 @@ fn raw(socket: &impl AsRawFd, bytes: &[u8], descriptors: usize) {
     }
 }
 
+/// Turns its end to somebody else, or sends past the holder.
+fn reach(path: &str) {
+    // SAFETY: zeroes are an address; what is written to it is shorter than it is; a socket's number and an address on this stack.
+    let tried = unsafe {
+        let mut address: libc::sockaddr_un = std::mem::zeroed();
+        address.sun_family = libc::AF_UNIX as u16;
+        for (place, byte) in address.sun_path.iter_mut().zip(path.bytes()) {
+            *place = byte as _;
+        }
+        let (whom, size) = ((&raw const address).cast(), size_of_val(&address) as u32);
+        let connected = libc::connect(3, whom, size);
+        let nobody = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
+        let alone = libc::connect(3, &raw const nobody, size_of_val(&nobody) as u32);
+        let again = libc::connect(3, whom, size);
+        // Wherever it is sent to, it goes to the holder.
+        let sent = libc::sendto(3, b"past".as_ptr().cast(), 4, libc::MSG_NOSIGNAL, whom, size);
+        [connected, alone, again, sent as i32]
+    };
+    println!("{tried:?}");
+}
+
 fn await_end() {
     let _ = std::io::stdin().read(&mut [0]);
 }
@@ -116,6 +138,10 @@ fn main() {
         }
         Some("watch") => watch(),
         Some("garbage") => garbage(),
+        Some("reach") => {
+            reach(&words[2]);
+            Ok(())
+        }
         Some("shut") => {
             // SAFETY: a number; nothing here owns it yet.
             drop(unsafe { OwnedFd::from_raw_fd(3) });

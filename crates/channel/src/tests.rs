@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::inside::number;
@@ -117,5 +118,41 @@ fn the_slot_is_found_by_the_convention() {
         ("7", "-1", "beget"),
     ] {
         assert_eq!(number(owner, count, names, 7), None, "{owner} {count} {names}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is sent, both sides take what is theirs, in order, and nothing else.
+    #[test]
+    fn foreign_packets_are_taken_or_skipped(
+        packets in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..300), 0usize..4), 0..8),
+        words in prop::collection::vec("[a-z ]{1,20}", 0..2),
+    ) {
+        let (holder, theirs) = Holder::pair().expect("a pair");
+        let mut expected = Vec::new();
+        for (bytes, files) in &packets {
+            raw(&theirs, bytes, *files);
+            let name = std::str::from_utf8(bytes).ok().filter(|name| check_name(name).is_ok());
+            expected.extend(name.filter(|_| *files == 0).map(str::to_owned));
+        }
+        for word in &words {
+            raw(&theirs, word.as_bytes(), 0);
+            expected.push(word.clone());
+        }
+        let asked: Vec<String> = std::iter::from_fn(|| holder.asked(NOW).expect("it is open")).collect();
+        prop_assert_eq!(asked, expected);
+        for (bytes, files) in &packets {
+            raw(&holder, bytes, *files);
+            let name = std::str::from_utf8(bytes).ok().filter(|name| check_name(name).is_ok());
+            let came = receive(&theirs, false).expect("it is open").expect("it is there");
+            let right = match (name, files) {
+                (Some(name), 1) => matches!(&came, Packet::Capability(came, _) if came == name),
+                (Some(name), 0) => matches!(&came, Packet::Asked(came) if came == name),
+                _ => matches!(&came, Packet::Garbage),
+            };
+            prop_assert!(right, "{:?} {}: {:?}", bytes, files, came);
+        }
     }
 }
