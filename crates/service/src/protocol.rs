@@ -3,7 +3,8 @@
 //! Numbers are in the machine's own order, in the order in which they are listed; `str` and `bytes` have their length before them. One
 //! request at a time is asked on a connection; another one takes the place of a [`kind::WAIT`] or [`kind::ASKED`] that waits. Request numbers
 //! are another for each request of whoever holds the connection, and never 0. After [`kind::AGAIN`], which comes unasked when the service was
-//! started again, whoever waits for an answer asks again with the same number; what is done already is not done twice.
+//! started again, whoever waits for an answer asks again with the same number; what is done already is not done twice, but for a signal or a descriptor whose answer the killed service did not
+//! come to give. An answer to what is answered already is passed over: who asks again may have been answered meanwhile.
 //!
 //! | request | right | body | descriptors | answer |
 //! |---|---|---|---|---|
