@@ -9,5 +9,7 @@ mod client;
 pub mod protocol;
 mod server;
 
-pub use client::{Domain, Error, Fault, Result, Service, VARIABLE, make_folder, rights, socket_path};
+pub use client::{
+    Domain, Error, Fault, Result, Service, VARIABLE, Wish, make_folder, rights, socket_path, spawner_pair,
+};
 pub use server::{Options, Over, Stuck, serve};

@@ -262,6 +262,8 @@ impl<'a> Loader<'a> {
 
     fn spec(&mut self, file: usize, profile: Option<&str>) -> Result<Spec> {
         let mut spec = Spec::default();
+        // What one spec has taken from a profile, the next of the same file takes too.
+        (self.done, self.chain) = (BTreeSet::new(), Vec::new());
         self.apply(&mut spec, (file, profile.map(str::to_owned)))?;
         // Of descriptors of one name the last is meant; the command would refuse two.
         let mut names = BTreeSet::new();

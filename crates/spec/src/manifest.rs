@@ -300,6 +300,7 @@ mod tests {
             restarts = 3
             stdout = 'web.log'
             [domain.db]
+            extends = ['server']
             program = '/bin/db'
             capability = { log = 'log:send' }
             [domain.log]
@@ -311,7 +312,8 @@ mod tests {
         let names: Vec<&str> = manifest.domains.iter().map(|domain| domain.name.as_str()).collect();
         assert_eq!(names, ["log", "db", "web"]);
         let web = &manifest.domains[2];
-        assert!(web.spec.has(&beget::Grant::Base));
+        // Each that extends a profile has all of it.
+        assert!(manifest.domains[1..].iter().all(|domain| domain.spec.has(&beget::Grant::Base)));
         assert_eq!(
             (web.restart, web.backoff, web.restarts),
             (Restart::OnFailure, Duration::from_millis(250), Some(3))

@@ -85,6 +85,14 @@ impl Error {
         Error { part: part.into(), words: errno.to_string(), fault, errno: Some(errno.0) }
     }
 
+    /// What a caller found wrong before it asked: a sentence whose part comes before its first colon and blank.
+    #[must_use]
+    pub fn caller(sentence: &impl ToString) -> Error {
+        let sentence = sentence.to_string();
+        let (part, words) = sentence.split_once(": ").unwrap_or(("request", &sentence));
+        Error::new(part, words, Fault::Caller)
+    }
+
     pub(crate) fn confused(part: impl Into<String>) -> Error {
         Error::new(part, "the service's answer means nothing", Fault::Confused)
     }

@@ -1,20 +1,27 @@
 //! The client's side: a session with the service, and domains held by capability.
 //!
 //! ```no_run
+//! use beget::{Command, Grant, ParcelOptions, Stdio};
+//! use beget_service::{Service, Wish};
 //! use std::time::Duration;
 //!
-//! let mut service = beget_service::Service::find()?;
-//! let mut web = service.open("web")?;
-//! println!("{:?}", web.status()?.life);
-//! web.kill(Duration::from_secs(5))?;
+//! let mut service = Service::find()?;
+//! let mut command = Command::new("/bin/sleep");
+//! command.arg("1000").grant(Grant::Base).channel(true);
+//! let parcel = command.parcel(ParcelOptions::default())?;
+//! let mut sleeper = service.spawn(Wish::new(parcel).name("sleeper"))?;
+//! println!("{:?}", sleeper.status()?.life);
+//! sleeper.kill(Duration::from_secs(5))?;
 //! # Ok::<(), beget_service::Error>(())
 //! ```
 
+mod births;
 mod domain;
 mod error;
 mod find;
 mod link;
 mod service;
+mod spawn;
 #[cfg(test)]
 mod tests;
 
@@ -22,3 +29,4 @@ pub use domain::{Domain, rights};
 pub use error::{Error, Fault, Result};
 pub use find::{VARIABLE, make_folder, socket_path};
 pub use service::Service;
+pub use spawn::{Wish, spawner_pair};

@@ -1,0 +1,102 @@
+//! Births as they are asked for: the body of a nursery's batch, and the descriptors that it names, each of them once.
+//!
+//! Safety idea: this is the side that wants something; the monitor and the nursery check every offset of what is written here.
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use beget_plan::message::{Item, MOST_ITEMS};
+
+use super::error::{Error, Fault, Result};
+
+/// A birth.
+#[derive(Clone, Debug)]
+pub(crate) struct Birth<'a> {
+    pub(crate) plan: &'a [u8],
+    /// What its plan names; `None` for what the monitor puts in.
+    pub(crate) descriptors: Vec<Option<BorrowedFd<'a>>>,
+    /// The folder of the cgroup that it is born in.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// Of [`beget_plan::message::flag`].
+    pub(crate) flags: u32,
+    /// The namespaces that it is born with.
+    pub(crate) namespaces: u32,
+}
+
+/// The body of a batch, and its descriptors.
+pub(crate) fn encode<'a>(births: &[Birth<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)> {
+    if births.len() > MOST_ITEMS {
+        let words = format!("{} births; one request takes {MOST_ITEMS}", births.len());
+        return Err(Error::new("batch", words, Fault::Caller));
+    }
+    let mut descriptors: Vec<BorrowedFd<'a>> = Vec::new();
+    let mut places: HashMap<i32, u32> = HashMap::new();
+    let mut place = |fd: BorrowedFd<'a>| {
+        *places.entry(fd.as_raw_fd()).or_insert_with(|| {
+            descriptors.push(fd);
+            descriptors.len() as u32 - 1
+        })
+    };
+    let mut plans: HashMap<(usize, usize), u32> = HashMap::new();
+    let begin = births.len() * Item::SIZE;
+    let mut items = Vec::with_capacity(begin);
+    let mut rest: Vec<u8> = Vec::new();
+    for birth in births {
+        let table = (begin + rest.len()) as u32;
+        for fd in &birth.descriptors {
+            rest.extend(fd.map_or(0, &mut place).to_ne_bytes());
+        }
+        // Births of one command share its plan.
+        let plan = *plans.entry((birth.plan.as_ptr() as usize, birth.plan.len())).or_insert_with(|| {
+            let plan = (begin + rest.len()) as u32;
+            rest.extend_from_slice(birth.plan);
+            rest.resize(rest.len().next_multiple_of(4), 0);
+            plan
+        });
+        let item = Item {
+            plan,
+            length: birth.plan.len() as u32,
+            table,
+            descriptors: birth.descriptors.len() as u32,
+            cgroup: birth.cgroup.map_or(u32::MAX, &mut place),
+            flags: birth.flags,
+            namespaces: birth.namespaces,
+            ..Item::default()
+        };
+        items.extend(item.encode());
+    }
+    items.extend(rest);
+    Ok((items, descriptors))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use beget_plan::message::Batch;
+
+    use super::*;
+
+    #[test]
+    fn a_nursery_takes_what_is_written() {
+        let files: Vec<std::fs::File> = (0..2).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let plan = [1u8, 2, 3];
+        let birth = |flags| Birth {
+            plan: &plan,
+            descriptors: vec![None, Some(files[1].as_fd()), Some(files[0].as_fd())],
+            cgroup: None,
+            flags,
+            namespaces: 0,
+        };
+        let (body, descriptors) = encode(&[birth(0), birth(0)]).unwrap();
+        let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        assert_eq!(numbers, [files[1].as_raw_fd(), files[0].as_raw_fd()]);
+        assert!(Batch::check(&body, 2, descriptors.len()).is_some());
+        // Both items are of one plan.
+        let one = encode(&[birth(0)]).unwrap().0.len();
+        assert_eq!(body.len(), one + Item::SIZE + 3 * 4);
+        let (first, second) = (Item::decode(&body, 0).unwrap(), Item::decode(&body, Item::SIZE).unwrap());
+        assert_eq!(first.plan, second.plan);
+        assert_ne!(first.table, second.table);
+    }
+}

@@ -1,0 +1,242 @@
+//! Domains that are to be made: what is asked of the service, and what comes of it.
+//!
+//! Safety idea: everything that a domain is given goes with the request, as a descriptor; a request that is repeated has the same token, and
+//! makes nothing twice.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use beget::{NurseryPlan, Parcel};
+use beget_monitor::fields::Reader;
+use beget_monitor::packet::{Connection, Packet};
+use beget_plan::message::flag;
+
+use super::births::{Birth, encode};
+use super::domain::{Domain, milliseconds};
+use super::error::{Error, Fault, Result};
+use super::link::random;
+use super::service::Service;
+use crate::protocol::{Spawn, Wanted, kind, right, wanted};
+
+/// A domain that is wanted: what it will be, and what the service does for it.
+#[derive(Debug)]
+pub struct Wish {
+    parcel: Parcel,
+    name: String,
+    holdings: Vec<u8>,
+    capabilities: Vec<String>,
+    timeout: Option<Duration>,
+    grace: Duration,
+    tied: bool,
+    spawner: Option<OwnedFd>,
+}
+
+/// Setters, each of which gives the wish back.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($this:ident, $argument:ident: $kind:ty) $body:expr;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $argument: $kind) -> Self {
+            let $this = &mut self;
+            $body;
+            self
+        }
+    )*};
+}
+
+impl Wish {
+    /// A domain of this parcel ([`beget::Command::parcel`]), without a name of its own, which lives until it ends.
+    #[must_use]
+    pub fn new(parcel: Parcel) -> Wish {
+        Wish {
+            parcel,
+            name: String::new(),
+            holdings: Vec::new(),
+            capabilities: Vec::new(),
+            timeout: None,
+            grace: Duration::ZERO,
+            tied: false,
+            spawner: None,
+        }
+    }
+
+    setters! {
+        /// Its name: up to 64 letters, digits, `-`, `_` and `.`, and not only digits. Without one the service chooses.
+        name(this, name: impl Into<String>) this.name = name.into();
+        /// What it holds and what enforces that, as JSON, for whoever looks closer.
+        holdings(this, json: impl Into<Vec<u8>>) this.holdings = json.into();
+        /// What it holds, in a word each, for lists.
+        capabilities(this, words: Vec<String>) this.capabilities = words;
+        /// It is ended after this time.
+        timeout(this, time: Duration) this.timeout = Some(time);
+        /// How long it may take to end when it is asked to, before it is ended.
+        grace(this, time: Duration) this.grace = time;
+        /// It is ended when nobody holds the capability that comes of this request, nor one made of that.
+        tied(this, tied: bool) this.tied = tied;
+        /// The service's end of the `spawn` capability that it is given in a slot, of [`spawner_pair`]. For a parcel that was made with
+        /// [`beget::ParcelOptions::spawner`].
+        spawner(this, end: OwnedFd) this.spawner = Some(end);
+    }
+
+    /// As it lies in the request.
+    fn wanted(&self) -> (Wanted, Vec<BorrowedFd<'_>>) {
+        let parcel = &self.parcel;
+        let mut flags = wanted::CAPABILITY;
+        for (is_so, flag) in [
+            (parcel.alone(), wanted::ALONE),
+            (parcel.channel().is_some(), wanted::CHANNEL),
+            (self.tied, wanted::TIED),
+        ] {
+            flags |= if is_so { flag } else { 0 };
+        }
+        let mut own: Vec<BorrowedFd<'_>> = parcel.channel().into_iter().collect();
+        own.extend(self.spawner.as_ref().map(AsFd::as_fd));
+        let (folders, groups): (Vec<_>, Vec<_>) =
+            parcel.groups().map(|place| (place.folder, place.name.to_owned())).unzip();
+        own.extend(folders);
+        own.extend(parcel.held());
+        let wanted = Wanted {
+            name: self.name.clone(),
+            program: parcel.description().program.to_string_lossy().into_owned(),
+            capabilities: self.capabilities.clone(),
+            holdings: self.holdings.clone(),
+            flags,
+            timeout: self.timeout.map_or(0, |time| milliseconds(time).max(1)),
+            grace: milliseconds(self.grace),
+            groups,
+            own: own.len() as u32,
+        };
+        (wanted, own)
+    }
+
+    fn birth(&self) -> Birth<'_> {
+        Birth {
+            plan: self.parcel.plan(),
+            descriptors: self.parcel.descriptors().into_iter().map(Some).collect(),
+            cgroup: self.parcel.cgroup(),
+            flags: 0,
+            namespaces: 0,
+        }
+    }
+}
+
+fn birth_of_nursery(nursery: &NurseryPlan) -> Birth<'_> {
+    let of_its_maker = std::iter::repeat_n(None, NurseryPlan::OF_ITS_MAKER);
+    Birth {
+        plan: nursery.plan(),
+        descriptors: of_its_maker.chain(nursery.descriptors().into_iter().map(Some)).collect(),
+        cgroup: nursery.cgroup(),
+        flags: if nursery.without_groups() { flag::WITHOUT_GROUPS } else { 0 },
+        namespaces: nursery.namespaces(),
+    }
+}
+
+/// Both ends of a `spawn` capability: the service's, for [`Wish::spawner`], and the one that the domain is given, in the slot `spawn`.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn spawner_pair() -> Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) =
+        Connection::pair().map_err(|errno| Error::kernel("slot spawn", errno, Fault::Kernel))?;
+    Ok((ours.into_socket(), theirs))
+}
+
+impl Service {
+    /// Makes a domain, and gives a capability to it.
+    ///
+    /// # Errors
+    /// [`Fault::Birth`] when its birth failed, in the words of its parcel; [`Fault::NameTaken`]; [`Fault::Caller`] for what is no name;
+    /// [`Fault::Limit`]; [`Fault::Monitor`]; [`Fault::Gone`]. Nothing is left behind then.
+    pub fn spawn(&mut self, wish: Wish) -> Result<Domain> {
+        let mut made = self.make(vec![wish], false)?;
+        made.pop().unwrap_or_else(|| Err(Error::confused(&*self.part)))
+    }
+
+    /// Makes many in one request: each for itself, or all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`spawn`](Service::spawn) that are about the whole request. Those about one domain are in its place; where it is all or
+    /// none, one that was not made for another's sake says so.
+    pub fn batch(&mut self, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<Result<Domain>>> {
+        self.make(wishes, atomic)
+    }
+
+    fn make(&mut self, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<Result<Domain>>> {
+        let alone = wishes.len() == 1;
+        if let Some(wish) = wishes
+            .iter()
+            .find(|wish| !alone && (wish.parcel.nursery.is_some() || wish.parcel.spawner.is_some()))
+        {
+            let words = "one with a private root or the spawn capability is made by itself";
+            return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
+        }
+        if let Some(wish) = wishes.iter().find(|wish| wish.spawner.is_some() != wish.parcel.spawner.is_some())
+        {
+            let words = "it has a nursery for what it creates, or an end to ask there, and not both";
+            return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
+        }
+        let nurseries: Vec<&NurseryPlan> =
+            wishes.iter().flat_map(|wish| [&wish.parcel.nursery, &wish.parcel.spawner]).flatten().collect();
+        let mut births: Vec<Birth<'_>> = nurseries.iter().map(|nursery| birth_of_nursery(nursery)).collect();
+        births.extend(wishes.iter().map(Wish::birth));
+        let (batch, named) = encode(&births)?;
+        let (domains, own): (Vec<Wanted>, Vec<Vec<BorrowedFd<'_>>>) = wishes.iter().map(Wish::wanted).unzip();
+        let mut descriptors: Vec<BorrowedFd<'_>> = own.into_iter().flatten().collect();
+        descriptors.extend(named);
+        let spawn = Spawn {
+            token: random()?,
+            atomic,
+            planned: wishes.iter().any(|wish| wish.parcel.nursery.is_some()),
+            spawner: wishes.iter().any(|wish| wish.parcel.spawner.is_some()),
+            domains,
+            batch,
+        };
+        let answer = self.ask(kind::SPAWN, &spawn.encode(), &descriptors, &[kind::SPAWNED]);
+        drop((births, descriptors));
+        let answer = answer.map_err(|error| match (&wishes[..], error.fault()) {
+            ([wish], Fault::NameTaken | Fault::Malformed | Fault::Limit) if !wish.name.is_empty() => {
+                error.about(format!("domain {}", wish.name))
+            }
+            _ => error,
+        })?;
+        self.take_made(answer, wishes)
+    }
+
+    fn take_made(&self, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result<Domain>>> {
+        let confused = || Error::confused(&*self.part);
+        let Packet { body, descriptors, .. } = answer;
+        let mut reader = Reader::new(&body);
+        let head = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?)))();
+        let (operation, errno, count) = head.ok_or_else(confused)?;
+        if errno != 0 {
+            let nursery =
+                wishes.first().and_then(|wish| wish.parcel.nursery.as_ref().or(wish.parcel.spawner.as_ref()));
+            return Err(
+                nursery.map_or_else(confused, |nursery| nursery.explain(operation, errno as i32).into())
+            );
+        }
+        if count as usize != wishes.len() {
+            return Err(confused());
+        }
+        let mut descriptors = descriptors.into_iter();
+        let mut made = Vec::with_capacity(wishes.len());
+        for wish in wishes {
+            let one = (|| {
+                let (id, name) = (reader.u64()?, reader.str()?);
+                Some((id, name, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?))
+            })();
+            let (id, name, _pid, operation, errno, held) = one.ok_or_else(confused)?;
+            made.push(if errno != 0 {
+                Err(wish.parcel.explain(operation, errno as i32).into())
+            } else {
+                // Its cgroups are the service's to remove now.
+                wish.parcel.delivered();
+                match (held, descriptors.next()) {
+                    (1, Some(socket)) => Domain::new(socket, id, right::DOMAIN, name),
+                    _ => Err(confused()),
+                }
+            });
+        }
+        Ok(made)
+    }
+}
