@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use beget::{Command, Grant, Limit, ParcelOptions, Root, Stdio};
+use beget::{Command, Grant, Limit, ParcelOptions, Promise, Root, Stdio, Support};
 use beget_plan::message::change;
 use beget_plan::{Draft, Op};
-use beget_tests::{Scratch, program};
+use beget_tests::{Scratch, mark, marked, program};
 
 use crate::{Cradle, Midwife, WELL, call, number, pipe, rest};
 
@@ -221,4 +221,51 @@ fn a_lasting_one_is_taken_over_under_its_confinement() {
     let next = call(&scratch);
     drop(ours);
     assert_eq!(next.end(), (number, (change::EXITED, 7)));
+}
+
+/// Whatever the kernel leaves to the filter, the nursery's own calls are not among what that refuses; nor are they for one that may do
+/// everything.
+#[test]
+fn it_serves_whatever_its_filter_has_to_refuse() {
+    let probe = program("probe");
+    let program = std::fs::File::open(&probe).expect("ours");
+    for landlock in 0..=9 {
+        let mut command = Command::new(&probe);
+        match landlock {
+            9 => command.grant(Grant::Ambient),
+            landlock => command
+                .support(Support::detect().with_landlock_at_most(Some(landlock).filter(|abi| *abi > 0))),
+        };
+        Promise::ALL.iter().for_each(|promise| _ = command.degrade(*promise));
+        let parcel = command.parcel(SPAWNER).expect("packed");
+        let midwife = Midwife::new();
+        let spawner = midwife.nursery(parcel.spawner.as_ref().expect("asked for"), None).expect("a spawner");
+        let (reading, writing) = pipe();
+        let plan = by_hand(&["probe", "fork"], 1);
+        let child =
+            spawner.bear(&plan, &[program.as_fd(), writing.as_fd()], Cradle::default()).expect("born");
+        assert_eq!(spawner.end(), (child, WELL));
+        drop(writing);
+        assert_eq!(rest(reading), "ok\n", "{landlock}");
+    }
+}
+
+/// Without `/proc` it cannot list orphans; the nursery that it is born in ends them.
+#[test]
+fn orphans_end_with_the_nursery_that_it_is_born_in() {
+    let (probe, mark) = (program("probe"), mark());
+    let parcel = Command::new(&probe).parcel(SPAWNER).expect("packed");
+    let midwife = Midwife::new();
+    let spawner = midwife.nursery(parcel.spawner.as_ref().expect("asked for"), None).expect("a spawner");
+    let program = std::fs::File::open(&probe).expect("ours");
+    let (reading, writing) = pipe();
+    let plan = by_hand(&["probe", "family", &mark], 1);
+    spawner.bear(&plan, &[program.as_fd(), writing.as_fd()], Cradle::default()).expect("born");
+    drop(writing);
+    let mut pipe = std::fs::File::from(reading);
+    std::io::Read::read_exact(&mut pipe, &mut [0; 3]).expect("all three are there");
+    assert_eq!(marked(&mark).len(), 3);
+    drop((spawner, midwife));
+    // Each of them holds the pipe.
+    assert_eq!(std::io::Read::read(&mut pipe, &mut [0]).expect("a pipe of ours"), 0);
 }

@@ -42,6 +42,18 @@ impl ParcelOptions {
 ///
 /// Keep it until the birth was answered: only here are the words for what goes wrong. Parcels of one command share what they hold. One that
 /// is dropped takes what it made back; after a birth [`delivered`](Parcel::delivered) leaves that to whoever has the child.
+///
+/// ```
+/// use beget::{Command, Grant, ParcelOptions};
+///
+/// let mut command = Command::new("/bin/true");
+/// command.grant(Grant::Base);
+/// let parcel = command.parcel(ParcelOptions::default())?;
+/// // What a monitor is told: these bytes, these descriptors, and that there will be no other process of it.
+/// let (plan, descriptors) = (parcel.plan(), parcel.descriptors());
+/// assert!(!plan.is_empty() && !descriptors.is_empty() && parcel.alone());
+/// # Ok::<(), beget::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Parcel {
     pub(crate) stock: Arc<Stock>,
