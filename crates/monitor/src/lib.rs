@@ -5,6 +5,19 @@
 
 #![forbid(unsafe_code)]
 
+mod births;
+mod channel;
 pub mod fields;
+mod lasting;
+mod monitor;
+mod news;
+mod nurseries;
+mod options;
 pub mod packet;
+mod peer;
 pub mod protocol;
+mod requests;
+mod service;
+
+pub use monitor::serve;
+pub use options::{Error, Options, Policy};

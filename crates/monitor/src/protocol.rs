@@ -69,8 +69,8 @@ pub mod kind {
     pub const BORN: u16 = 104;
     /// From the monitor: errno (u32), 0 when it was done.
     pub const DONE: u16 = 105;
-    /// From the monitor, unasked: label (u64), process number, how, status (u32 each; `beget_plan::message::change`), usage (144 bytes). Told again to the next
-    /// service until it is `TAKEN`.
+    /// From the monitor, unasked: label (u64), process number, how, status (u32 each; `beget_plan::message::change`, or [`super::LOST`]), usage (144 bytes). Told
+    /// again to the next service until it is `TAKEN`.
     pub const ENDED: u16 = 120;
     /// From the monitor, unasked: nursery (u64). It has ended, and everything in it; told for those with a number of their own.
     pub const NURSERY_ENDED: u16 = 121;
@@ -85,6 +85,9 @@ pub mod kind {
     /// From the monitor: all was told.
     pub const ROLL_END: u16 = 126;
 }
+
+/// How a domain ended whose nursery was killed: nobody knows. In [`kind::ENDED`].
+pub const LOST: u32 = 0;
 
 /// What happens to the domains of a monitor that is killed.
 pub mod policy {

@@ -135,6 +135,24 @@ pub fn receive(socket: i32, bytes: &mut [u8], descriptors: &mut [i32], wait: boo
     Ok(Received { bytes: count, descriptors: taken, truncated })
 }
 
+/// The same without waiting; the descriptors are owned from the moment they arrive.
+///
+/// # Errors
+/// As for [`receive`].
+#[cfg(not(beget_freestanding))]
+pub fn receive_owned(
+    socket: std::os::fd::BorrowedFd<'_>,
+    bytes: &mut [u8],
+    owned: &mut impl Extend<std::os::fd::OwnedFd>,
+) -> Result<Received> {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    let mut numbers = [-1; MOST_DESCRIPTORS];
+    let came = receive(socket.as_raw_fd(), bytes, &mut numbers, false)?;
+    // SAFETY: the kernel gave us these a moment ago, and nobody else knows them.
+    owned.extend(numbers.iter().take(came.descriptors).map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }));
+    Ok(came)
+}
+
 fn message(vector: &Vector, control: usize, control_length: usize) -> Message {
     Message {
         name: 0,

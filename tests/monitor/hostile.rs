@@ -1,0 +1,203 @@
+//! Whatever is said to a monitor: it is answered with a refusal, or not heard. It goes on, and nobody else is harmed.
+
+use std::os::fd::AsFd;
+
+use beget_monitor::fields::Writer;
+use beget_monitor::protocol::{VERSIONS, kind, place};
+use beget_plan::message::Item;
+
+use crate::{Births, Monitor, await_end, births, exited, pipe, refusal};
+
+#[test]
+fn whoever_does_not_say_hello_is_not_heard() {
+    let monitor = Monitor::new("die", 1, "own");
+    let mut service = monitor.service();
+    for (kind, body) in
+        [(kind::STOP, vec![]), (kind::ROLL, vec![]), (kind::HELLO, vec![1; 7]), (999, vec![1])]
+    {
+        let mut other = monitor.silent_service();
+        other.say(kind, &body, &[]);
+        assert!(other.hear().is_none(), "{kind}");
+    }
+    let mut other = monitor.silent_service();
+    let mut body = Writer::new();
+    body.u32(VERSIONS[1] + 1).u32(VERSIONS[1] + 5);
+    assert_eq!(refusal(&other.ask(kind::HELLO, body.body(), &[])).0, libc::EPROTO);
+    assert!(other.hear().is_none());
+    // Many who say nothing.
+    let silent: Vec<_> = (0..100).map(|_| monitor.silent_service()).collect();
+    service.client(1);
+    let born = service.born(&Births { labels: &[1], script: c"exit 3", ..Births::default() });
+    assert_eq!(service.ended(), exited(1, &born[0], 3));
+    drop(silent);
+}
+
+#[test]
+fn requests_that_are_none_are_refused() {
+    let monitor = Monitor::new("live", 1, "own");
+    let mut service = monitor.service();
+    service.client(1);
+    let null = std::fs::File::open("/dev/null").expect("a file");
+    for kind in 2..130 {
+        for body in [&[][..], &[1], &[0xff; 8], &[0xff; 13], &[0; 4000]] {
+            let whole = body.is_empty() && matches!(kind, kind::ROLL | kind::STOP)
+                || body.len() == 8
+                    && matches!(kind, kind::GONE | kind::END_NURSERY | kind::TAKEN | kind::FORGET);
+            if whole {
+                continue;
+            }
+            let (errno, words) = refusal(&service.ask(kind, body, &[]));
+            assert!(errno == libc::EINVAL, "{kind} {body:?}: {words}");
+        }
+        // What came with what takes nothing, and more than one is.
+        let given = vec![null.as_fd(); if kind == kind::BIRTHS { 1 } else { 7 }];
+        refusal(&service.ask(kind, &[0; 8], &given));
+    }
+    let born = service.born(&Births { labels: &[1], script: c"exit 3", ..Births::default() });
+    assert_eq!(service.ended(), exited(1, &born[0], 3));
+}
+
+#[test]
+fn births_that_lie_are_refused() {
+    let monitor = Monitor::new("live", 1, "own");
+    let mut service = monitor.service();
+    service.client(1);
+    let (whole, descriptors) = Births { labels: &[5, 6], script: c"exit 3", ..Births::default() }.encode();
+    let given: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
+    let mut alive = 0;
+    for at in (0..whole.len() - 3).step_by(4) {
+        for lie in [u32::MAX, 1 << 31, whole.len() as u32, 3, 0] {
+            let mut body = whole.clone();
+            body[at..at + 4].copy_from_slice(&lie.to_ne_bytes());
+            let request = service.say(kind::BIRTHS, &body, &given);
+            let answer = service.answer(request);
+            if answer.kind == kind::BORN {
+                // Some lies are none: another label, another text.
+                alive += births(&answer).1.iter().filter(|born| born.errno == 0).count();
+            }
+            while alive > 0 {
+                let end = service.ended();
+                service.take(end.label);
+                alive -= 1;
+            }
+        }
+    }
+    for length in 0..whole.len() {
+        let request = service.say(kind::BIRTHS, &whole[..length], &given);
+        refusal(&service.answer(request));
+    }
+    service.is_empty();
+    // A flag that is not for clients, in the first item.
+    let mut body = whole.clone();
+    let flags = 28 + Item::SIZE - 16;
+    for flag in [2u32, 4, 64] {
+        body[flags..flags + 4].copy_from_slice(&flag.to_ne_bytes());
+        let request = service.say(kind::BIRTHS, &body, &given);
+        assert_eq!(refusal(&service.answer(request)).0, libc::EINVAL, "{flag}");
+    }
+    for asked in [
+        Births { place: 4, ..Births::default() },
+        Births { labels: &[], ..Births::default() },
+        Births { labels: &[0], ..Births::default() },
+        Births { labels: &[1, 1], ..Births::default() },
+        Births { labels: &[1], nursery: 7, ..Births::default() },
+        Births { labels: &[1], place: place::FRESH, ..Births::default() },
+        Births { labels: &[1], place: place::PLANNED, nursery: 7, ..Births::default() },
+    ] {
+        let (errno, words) = service.refused(&asked);
+        assert_eq!(errno, libc::EINVAL, "{words}");
+    }
+    let asked = Births { labels: &[1], place: place::EXISTING, nursery: 7, ..Births::default() };
+    assert_eq!(service.refused(&asked).0, libc::ESRCH);
+}
+
+/// A program that is no nursery where one was to be: what it says is believed of nobody, and it is gone with all that was to be in it.
+#[test]
+fn a_nursery_that_is_none() {
+    let scripts: [&std::ffi::CStr; 5] = [
+        c"exit 0",
+        c"exec cat /dev/zero >&0",
+        c"head -c 1000 /dev/urandom >&0; exec sleep 1000",
+        c"printf 'BGTM' >&0; exec sleep 1000",
+        c"exec sleep 1000",
+    ];
+    let monitor = Monitor::new("die", 1, "own");
+    let mut service = monitor.service();
+    service.client(1);
+    let (gate, ours) = pipe();
+    let other =
+        Births { labels: &[77], script: c"read line; exit 5", given: &[gate.as_fd()], ..Births::default() };
+    let born = service.born(&other);
+    for (index, script) in scripts.into_iter().enumerate() {
+        let number = 10 + index as u64;
+        // It is a shell that has the channel as its descriptor 0.
+        let first = Some(false_nursery(script));
+        let asked =
+            Births { place: place::PLANNED, nursery: number, labels: &[number], first, ..Births::default() };
+        let (body, descriptors) = asked.encode();
+        let given: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
+        let request = service.say(kind::BIRTHS, &body, &given);
+        service.number(kind::END_NURSERY, number);
+        let (_, born) = births(&service.answer(request));
+        assert!(born.iter().all(|born| born.number == 0 && born.errno != 0), "{script:?}: {born:?}");
+        assert_eq!(service.told(kind::NURSERY_ENDED).body, number.to_ne_bytes());
+    }
+    let roll = service.roll();
+    assert_eq!((roll.living, roll.ended), (vec![(77, born[0].number, false, 0)], vec![]));
+    drop(ours);
+    assert_eq!(service.ended(), exited(77, &born[0], 5));
+}
+
+/// A plan for a shell where a nursery was to be. The shell's file is that of the domains'.
+fn false_nursery(script: &std::ffi::CStr) -> Vec<u8> {
+    use beget_plan::{Draft, Op};
+    let mut draft = Draft::new();
+    draft.push(Op::NewSession {});
+    draft.push(Op::Raise { floor: 20 });
+    draft.push(Op::Place { source: 0, slot: 0, closing: 0 });
+    draft.push(Op::Place { source: 3, slot: 10, closing: 1 });
+    draft.push(Op::Close { first: 1, last: 9 });
+    draft.push(Op::SignalMask { mask: 0 });
+    let (arguments, environment) = (draft.strings([c"sh", c"-c", script]), draft.strings([]));
+    draft.push(Op::Execute { program: 10, arguments, environment, listening: 0 });
+    draft.encode(4)
+}
+
+/// A service that does not read is not served, and what it missed is there for the next one.
+#[test]
+fn a_service_that_does_not_read_loses_nothing() {
+    let monitor = Monitor::new("die", 1, "own");
+    let service = monitor.service();
+    let mut sent = 0u64;
+    let (body, descriptors) = Births { client: 9, labels: &[1], ..Births::default() }.encode();
+    let given: Vec<i32> = descriptors.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
+    // As much as fits: nobody hears what is answered.
+    let mut silent = 0;
+    while silent < 50 {
+        let mut outgoing =
+            beget_monitor::packet::Outgoing::new(kind::BIRTHS, 7, &body, Vec::new()).expect("short");
+        match outgoing.send(&service.connection) {
+            Ok(true) => {
+                sent += 1;
+                silent = 0;
+            }
+            _ => {
+                silent += 1;
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        }
+    }
+    assert!(sent > 0 && !given.is_empty());
+    let mut service = monitor.service();
+    service.client(1);
+    let (reader, writer) = pipe();
+    let born = service.born(&Births {
+        labels: &[1],
+        script: c"exit 3",
+        given: &[writer.as_fd()],
+        ..Births::default()
+    });
+    assert_eq!(service.ended(), exited(1, &born[0], 3));
+    drop(writer);
+    await_end(&reader);
+}
