@@ -23,6 +23,11 @@
 //!
 //! Process numbers are those of the monitor's own PID namespace, or 0 where a process has none that can be told.
 //!
+//! What is not done is answered by `REFUSED`, whatever it was. A nursery that has too much to do is told by `EAGAIN`: ask again later. A `KEEP`
+//! whose descriptor found no number in the monitor is told of by `NOT_KEPT` with its request's number for a key, for that is all that is known of
+//! it: whoever keeps gives both the same. Of an item's flags only `WITHOUT_GROUPS` counts; whether ends are kept and pidfds held is the monitor's to
+//! say. `SIGNAL` is done when it is on its way; `ESRCH` means that the domain is not born yet or has ended.
+//!
 //! Safety idea: a fixed small set of messages, each checked whole before anything is done.
 
 /// The versions of this protocol that this code speaks: the lowest and the highest.
