@@ -16,7 +16,7 @@ pub(crate) fn nursery_plan(lasting: bool) -> Vec<u8> {
     let mut draft = Draft::new();
     draft.push(Op::DefaultSignals {});
     draft.push(Op::ProcessGroup { group: 0 });
-    let sources = Sources { channel: 0, program: 1, second: lasting.then_some(2) };
+    let sources = Sources { channel: 0, program: 1, second: lasting.then_some(2), files: None };
     let role = if lasting { role::LASTING } else { role::GUARDED };
     nursery::finish(role, sources, &mut draft, |draft, op, _| {
         draft.push(op);
