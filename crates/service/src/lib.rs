@@ -7,10 +7,10 @@
 
 mod client;
 pub mod protocol;
-pub mod request;
 mod server;
 
 pub use client::{
-    Domain, Error, Fault, Result, Service, VARIABLE, Wish, make_folder, rights, socket_path, spawner_pair,
+    Capability, Domain, Error, Fault, Result, Service, Spawner, VARIABLE, Wish, make_folder, rights,
+    socket_path, spawner_pair,
 };
 pub use server::{Options, Over, Stuck, serve};

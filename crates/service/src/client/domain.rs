@@ -10,8 +10,9 @@ use beget_monitor::fields::{Reader, Writer};
 use beget_monitor::packet::Packet;
 
 use super::error::{Error, Fault, Result};
-use super::link::Link;
-use crate::protocol::{Record, kind, right, subject};
+use super::link::{Link, Welcome};
+use super::spawn::Capability;
+use crate::protocol::{Record, kind, right};
 
 /// A capability to one domain. Dropping it gives the right up; the domain lives on, unless it was tied to it.
 ///
@@ -68,13 +69,15 @@ impl Domain {
     /// # Errors
     /// [`Fault::NoRight`] when it is a right to something else than a domain; [`Fault::Gone`] when there is no service any more.
     pub fn from_fd(socket: impl Into<OwnedFd>) -> Result<Domain> {
-        let mut link = Link::new(socket.into())?;
-        let welcome = link.hello("capability", None)?;
-        if welcome.subject != subject::DOMAIN {
-            return Err(Error::new("capability", "it is no right to a domain", Fault::NoRight));
+        match Capability::from_fd(socket)? {
+            Capability::Domain(domain) => Ok(domain),
+            _ => Err(Error::new("capability", "it is no right to a domain", Fault::NoRight)),
         }
+    }
+
+    pub(crate) fn of(link: Link, welcome: Welcome) -> Domain {
         let part = format!("domain number {}", welcome.domain);
-        Ok(Domain { link, id: welcome.domain, rights: welcome.rights, part })
+        Domain { link, id: welcome.domain, rights: welcome.rights, part }
     }
 
     /// Its number among domains, never given twice.

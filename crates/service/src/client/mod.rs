@@ -29,4 +29,4 @@ pub use domain::{Domain, rights};
 pub use error::{Error, Fault, Result};
 pub use find::{VARIABLE, make_folder, socket_path};
 pub use service::Service;
-pub use spawn::{Wish, spawner_pair};
+pub use spawn::{Capability, Spawner, Wish, spawner_pair};

@@ -14,6 +14,7 @@ use super::domain::{Domain, capability, records};
 use super::error::{Error, Fault, Result};
 use super::find::{connect, socket_path};
 use super::link::Link;
+use super::spawn::Capability;
 use crate::protocol::{Record, State, kind, subject};
 
 /// How long a service that was there a moment ago is looked for.
@@ -54,12 +55,14 @@ impl Service {
     /// # Errors
     /// [`Fault::NoRight`] when it is a right to something else; [`Fault::Gone`].
     pub fn from_fd(socket: impl Into<OwnedFd>) -> Result<Service> {
-        let mut link = Link::new(socket.into())?;
-        let welcome = link.hello("service", None)?;
-        if welcome.subject != subject::SESSION {
-            return Err(Error::new("service", "the connection is no session", Fault::NoRight));
+        match Capability::from_fd(socket)? {
+            Capability::Session(service) => Ok(service),
+            _ => Err(Error::new("service", "the connection is no session", Fault::NoRight)),
         }
-        Ok(Service { link, path: None, part: "service".to_owned() })
+    }
+
+    pub(crate) fn of(link: Link) -> Service {
+        Service { link, path: None, part: "service".to_owned() }
     }
 
     /// Asks, and once more on a new session if this one was closed.

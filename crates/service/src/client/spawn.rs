@@ -14,9 +14,9 @@ use beget_plan::message::flag;
 use super::births::{Birth, encode};
 use super::domain::{Domain, milliseconds};
 use super::error::{Error, Fault, Result};
-use super::link::random;
+use super::link::{Link, random};
 use super::service::Service;
-use crate::protocol::{Spawn, Wanted, kind, right, wanted};
+use crate::protocol::{Spawn, Wanted, kind, right, subject, wanted};
 
 /// A domain that is wanted: what it will be, and what the service does for it.
 #[derive(Debug)]
@@ -141,6 +141,103 @@ pub fn spawner_pair() -> Result<(OwnedFd, OwnedFd)> {
     Ok((ours.into_socket(), theirs))
 }
 
+/// Who is asked to make domains, which is a right in either case.
+trait Maker {
+    fn part(&self) -> &str;
+    fn ask_for(&mut self, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Packet>;
+}
+
+impl Maker for Service {
+    fn part(&self) -> &str {
+        &self.part
+    }
+
+    fn ask_for(&mut self, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Packet> {
+        self.ask(kind::SPAWN, body, descriptors, &[kind::SPAWNED])
+    }
+}
+
+impl Maker for Spawner {
+    fn part(&self) -> &str {
+        SPAWNER
+    }
+
+    fn ask_for(&mut self, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Packet> {
+        self.link.ask(SPAWNER, kind::SPAWN, body, descriptors, &[kind::SPAWNED])
+    }
+}
+
+const SPAWNER: &str = "slot spawn";
+
+/// The `spawn` capability of a domain: what it makes is confined as that domain is, can be given nothing that it does not hold, and ends
+/// when it ends.
+#[derive(Debug)]
+pub struct Spawner {
+    link: Link,
+}
+
+impl Spawner {
+    pub(crate) fn new(link: Link) -> Spawner {
+        Spawner { link }
+    }
+
+    /// Takes the capability that a domain was given, in the slot `spawn`.
+    ///
+    /// # Errors
+    /// [`Fault::NoRight`] when it is a right to something else; [`Fault::Gone`].
+    pub fn from_fd(socket: impl Into<OwnedFd>) -> Result<Spawner> {
+        match Capability::from_fd(socket)? {
+            Capability::Spawner(spawner) => Ok(spawner),
+            _ => Err(Error::new(SPAWNER, "it is no right to create domains", Fault::NoRight)),
+        }
+    }
+
+    /// Makes a domain, and gives a capability to it; see [`Service::spawn`].
+    ///
+    /// # Errors
+    /// Those of [`Service::spawn`].
+    pub fn spawn(&mut self, wish: Wish) -> Result<Domain> {
+        one(make(self, vec![wish], false)?)
+    }
+
+    /// Makes many in one request; see [`Service::batch`].
+    ///
+    /// # Errors
+    /// Those of [`Service::batch`].
+    pub fn batch(&mut self, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<Result<Domain>>> {
+        make(self, wishes, atomic)
+    }
+}
+
+/// A connection to the service, by what it is a right to.
+#[derive(Debug)]
+pub enum Capability {
+    /// To everything of one user.
+    Session(Service),
+    /// To one domain.
+    Domain(Domain),
+    /// To create domains, for the domain that holds it.
+    Spawner(Spawner),
+}
+
+impl Capability {
+    /// Takes a connection that was handed on, and asks the service what it is a right to.
+    ///
+    /// # Errors
+    /// [`Fault::Gone`] when there is no service any more; [`Fault::Confused`] when it is no connection to one.
+    pub fn from_fd(socket: impl Into<OwnedFd>) -> Result<Capability> {
+        const PART: &str = "capability";
+        let mut link = Link::new(socket.into())?;
+        let welcome = link.hello(PART, None)?;
+        match welcome.subject {
+            subject::SESSION => Ok(Capability::Session(Service::of(link))),
+            subject::DOMAIN => Ok(Capability::Domain(Domain::of(link, welcome))),
+            subject::SPAWNER => Ok(Capability::Spawner(Spawner::new(link))),
+            _ => Err(Error::confused(PART)),
+        }
+    }
+}
+
 impl Service {
     /// Makes a domain, and gives a capability to it.
     ///
@@ -148,8 +245,7 @@ impl Service {
     /// [`Fault::Birth`] when its birth failed, in the words of its parcel; [`Fault::NameTaken`]; [`Fault::Caller`] for what is no name;
     /// [`Fault::Limit`]; [`Fault::Monitor`]; [`Fault::Gone`]. Nothing is left behind then.
     pub fn spawn(&mut self, wish: Wish) -> Result<Domain> {
-        let mut made = self.make(vec![wish], false)?;
-        made.pop().unwrap_or_else(|| Err(Error::confused(&*self.part)))
+        one(make(self, vec![wish], false)?)
     }
 
     /// Makes many in one request: each for itself, or all of them or none.
@@ -158,85 +254,85 @@ impl Service {
     /// Those of [`spawn`](Service::spawn) that are about the whole request. Those about one domain are in its place; where it is all or
     /// none, one that was not made for another's sake says so.
     pub fn batch(&mut self, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<Result<Domain>>> {
-        self.make(wishes, atomic)
+        make(self, wishes, atomic)
     }
+}
 
-    fn make(&mut self, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<Result<Domain>>> {
-        let alone = wishes.len() == 1;
-        if let Some(wish) = wishes
-            .iter()
-            .find(|wish| !alone && (wish.parcel.nursery.is_some() || wish.parcel.spawner.is_some()))
-        {
-            let words = "one with a private root or the spawn capability is made by itself";
-            return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
+fn one(mut made: Vec<Result<Domain>>) -> Result<Domain> {
+    made.pop().unwrap_or_else(|| Err(Error::confused("service")))
+}
+
+fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<Result<Domain>>> {
+    let alone = wishes.len() == 1;
+    if let Some(wish) =
+        wishes.iter().find(|wish| !alone && (wish.parcel.nursery.is_some() || wish.parcel.spawner.is_some()))
+    {
+        let words = "one with a private root or the spawn capability is made by itself";
+        return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
+    }
+    if let Some(wish) = wishes.iter().find(|wish| wish.spawner.is_some() != wish.parcel.spawner.is_some()) {
+        let words = "it has a nursery for what it creates, or an end to ask there, and not both";
+        return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
+    }
+    let nurseries: Vec<&NurseryPlan> =
+        wishes.iter().flat_map(|wish| [&wish.parcel.nursery, &wish.parcel.spawner]).flatten().collect();
+    let mut births: Vec<Birth<'_>> = nurseries.iter().map(|nursery| birth_of_nursery(nursery)).collect();
+    births.extend(wishes.iter().map(Wish::birth));
+    let (batch, named) = encode(&births)?;
+    let (domains, own): (Vec<Wanted>, Vec<Vec<BorrowedFd<'_>>>) = wishes.iter().map(Wish::wanted).unzip();
+    let mut descriptors: Vec<BorrowedFd<'_>> = own.into_iter().flatten().collect();
+    descriptors.extend(named);
+    let spawn = Spawn {
+        token: random()?,
+        atomic,
+        planned: wishes.iter().any(|wish| wish.parcel.nursery.is_some()),
+        spawner: wishes.iter().any(|wish| wish.parcel.spawner.is_some()),
+        domains,
+        batch,
+    };
+    let answer = maker.ask_for(&spawn.encode(), &descriptors);
+    drop((births, descriptors));
+    let answer = answer.map_err(|error| match (&wishes[..], error.fault()) {
+        ([wish], Fault::NameTaken | Fault::Malformed | Fault::Limit) if !wish.name.is_empty() => {
+            error.about(format!("domain {}", wish.name))
         }
-        if let Some(wish) = wishes.iter().find(|wish| wish.spawner.is_some() != wish.parcel.spawner.is_some())
-        {
-            let words = "it has a nursery for what it creates, or an end to ask there, and not both";
-            return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
-        }
-        let nurseries: Vec<&NurseryPlan> =
-            wishes.iter().flat_map(|wish| [&wish.parcel.nursery, &wish.parcel.spawner]).flatten().collect();
-        let mut births: Vec<Birth<'_>> = nurseries.iter().map(|nursery| birth_of_nursery(nursery)).collect();
-        births.extend(wishes.iter().map(Wish::birth));
-        let (batch, named) = encode(&births)?;
-        let (domains, own): (Vec<Wanted>, Vec<Vec<BorrowedFd<'_>>>) = wishes.iter().map(Wish::wanted).unzip();
-        let mut descriptors: Vec<BorrowedFd<'_>> = own.into_iter().flatten().collect();
-        descriptors.extend(named);
-        let spawn = Spawn {
-            token: random()?,
-            atomic,
-            planned: wishes.iter().any(|wish| wish.parcel.nursery.is_some()),
-            spawner: wishes.iter().any(|wish| wish.parcel.spawner.is_some()),
-            domains,
-            batch,
-        };
-        let answer = self.ask(kind::SPAWN, &spawn.encode(), &descriptors, &[kind::SPAWNED]);
-        drop((births, descriptors));
-        let answer = answer.map_err(|error| match (&wishes[..], error.fault()) {
-            ([wish], Fault::NameTaken | Fault::Malformed | Fault::Limit) if !wish.name.is_empty() => {
-                error.about(format!("domain {}", wish.name))
+        _ => error,
+    })?;
+    take_made(maker.part(), answer, wishes)
+}
+
+fn take_made(part: &str, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result<Domain>>> {
+    let confused = || Error::confused(part);
+    let Packet { body, descriptors, .. } = answer;
+    let mut reader = Reader::new(&body);
+    let head = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?)))();
+    let (operation, errno, count) = head.ok_or_else(confused)?;
+    if errno != 0 {
+        let nursery =
+            wishes.first().and_then(|wish| wish.parcel.nursery.as_ref().or(wish.parcel.spawner.as_ref()));
+        return Err(nursery.map_or_else(confused, |nursery| nursery.explain(operation, errno as i32).into()));
+    }
+    if count as usize != wishes.len() {
+        return Err(confused());
+    }
+    let mut descriptors = descriptors.into_iter();
+    let mut made = Vec::with_capacity(wishes.len());
+    for wish in wishes {
+        let one = (|| {
+            let (id, name) = (reader.u64()?, reader.str()?);
+            Some((id, name, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?))
+        })();
+        let (id, name, _pid, operation, errno, held) = one.ok_or_else(confused)?;
+        made.push(if errno != 0 {
+            Err(wish.parcel.explain(operation, errno as i32).into())
+        } else {
+            // Its cgroups are the service's to remove now.
+            wish.parcel.delivered();
+            match (held, descriptors.next()) {
+                (1, Some(socket)) => Domain::new(socket, id, right::DOMAIN, name),
+                _ => Err(confused()),
             }
-            _ => error,
-        })?;
-        self.take_made(answer, wishes)
+        });
     }
-
-    fn take_made(&self, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result<Domain>>> {
-        let confused = || Error::confused(&*self.part);
-        let Packet { body, descriptors, .. } = answer;
-        let mut reader = Reader::new(&body);
-        let head = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?)))();
-        let (operation, errno, count) = head.ok_or_else(confused)?;
-        if errno != 0 {
-            let nursery =
-                wishes.first().and_then(|wish| wish.parcel.nursery.as_ref().or(wish.parcel.spawner.as_ref()));
-            return Err(
-                nursery.map_or_else(confused, |nursery| nursery.explain(operation, errno as i32).into())
-            );
-        }
-        if count as usize != wishes.len() {
-            return Err(confused());
-        }
-        let mut descriptors = descriptors.into_iter();
-        let mut made = Vec::with_capacity(wishes.len());
-        for wish in wishes {
-            let one = (|| {
-                let (id, name) = (reader.u64()?, reader.str()?);
-                Some((id, name, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?))
-            })();
-            let (id, name, _pid, operation, errno, held) = one.ok_or_else(confused)?;
-            made.push(if errno != 0 {
-                Err(wish.parcel.explain(operation, errno as i32).into())
-            } else {
-                // Its cgroups are the service's to remove now.
-                wish.parcel.delivered();
-                match (held, descriptors.next()) {
-                    (1, Some(socket)) => Domain::new(socket, id, right::DOMAIN, name),
-                    _ => Err(confused()),
-                }
-            });
-        }
-        Ok(made)
-    }
+    Ok(made)
 }
