@@ -112,7 +112,7 @@ fn commands_that_there_are_not_are_refused() {
         (&["rum"][..], "command rum: no such command; there are run, show, "),
         (&[""], "command : no such command"),
         (&["--base"], "command --base: no such command"),
-        (&["serve"], "command serve: no such command"),
+        (&["server"], "command server: no such command"),
         (&["run"], "program: no name was given"),
         (&["run", "--"], "program: no name was given"),
         (&["run", "--base"], "program: no name was given"),

@@ -7,6 +7,7 @@ mod library;
 mod programs;
 mod scarcity;
 mod scripts;
+mod service;
 mod swapped;
 
 use std::collections::BTreeSet;

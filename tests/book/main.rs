@@ -18,6 +18,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("limits.md", include_str!("../../docs/src/limits.md")),
     ("network.md", include_str!("../../docs/src/network.md")),
     ("terminals.md", include_str!("../../docs/src/terminals.md")),
+    ("service.md", include_str!("../../docs/src/service.md")),
     ("bubblewrap.md", include_str!("../../docs/src/bubblewrap.md")),
     ("errors.md", include_str!("../../docs/src/errors.md")),
 ];
@@ -150,6 +151,7 @@ chapters! {
     limits = "limits.md", [];
     network = "network.md", ["python3"];
     terminals = "terminals.md", [];
+    service = "service.md", [];
     bubblewrap = "bubblewrap.md", ["make", "gcc"];
     errors = "errors.md", ["python3"];
 }

@@ -27,6 +27,15 @@ const CASES: &[(&str, &[&str])] = &[
     ("beget run --base cat @/one-fi", &["@/one-file"]),
     ("beget run --base --read @ -- base6", &["base64"]),
     ("beget run --loader=direct --onl", &["--only"]),
+    // Each command has its own.
+    ("beget spa", &["spawn"]),
+    ("beget wait --no", &["--no-hang"]),
+    ("beget kill --no", &[]),
+    ("beget kill --signal HU", &["HUP"]),
+    ("beget serve --on-monitor-death l", &["live"]),
+    ("beget spawn web --base base6", &["base64"]),
+    ("beget spawn --base web -- cat @/one-fi", &["@/one-file"]),
+    ("beget spawn --log", &[]),
 ];
 
 fn prepared(shell: &str) -> (Scratch, String) {

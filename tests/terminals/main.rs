@@ -11,3 +11,4 @@ mod own;
 mod pipelines;
 mod processes;
 mod terminal;
+mod top;

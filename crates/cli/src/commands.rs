@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use crate::flags;
 use crate::options::Options;
 use crate::parse::{self, Parsed};
-use crate::{FAILED, check, completions, help, profiles, run, say_wrong, show, tell};
+use crate::{FAILED, check, completions, domains, help, profiles, run, say_wrong, serve, show, tell, top};
 
 /// An exit code, or a message and one.
 type Outcome = Result<u8, (String, u8)>;
@@ -15,12 +15,32 @@ type Outcome = Result<u8, (String, u8)>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     /// Flags, then a program and its arguments.
+    Program,
+    /// Flags and the name of a domain, then a program and its arguments.
+    NameAndProgram,
+    /// Flags and the name of a domain.
+    Domain,
+    /// Flags and names of domains.
+    Domains,
+    /// Flags.
     Flags,
     /// One of these words.
     Word(&'static [&'static str]),
     /// The name of a command.
     Command,
     Nothing,
+}
+
+impl Takes {
+    /// Whether there are flags among them.
+    pub(crate) fn flags(self) -> bool {
+        !matches!(self, Takes::Word(_) | Takes::Command | Takes::Nothing)
+    }
+
+    /// Whether there is a program among them.
+    pub(crate) fn program(self) -> bool {
+        matches!(self, Takes::Program | Takes::NameAndProgram)
+    }
 }
 
 /// A command.
@@ -72,22 +92,24 @@ pub(crate) const COMMANDS: &[Entry] = &[
             ),
             ("beget run --base --timeout 10s --open-files 64 -- ./program", "no longer than ten seconds"),
         ],
-        takes: Takes::Flags,
-        act: |words| with_flags(flags::Command::Run, words),
+        takes: Takes::Program,
+        act: |words| with_flags("run", words),
     },
     Entry {
         name: "show",
-        usage: "[FLAGS] [-- PROGRAM [ARG...]]",
+        usage: "[FLAGS] [-- PROGRAM [ARG...] | NAME]",
         summary: "print what a program would hold, and what enforces each line",
         text: "Prints what the child of the same `beget run` would hold, which kernel feature enforces each line, and what stays \
-               open. Nothing is started. Without a program, /bin/true stands for it. It takes the flags of `beget run`.",
+               open. Nothing is started. Without a program, /bin/true stands for it. It takes the flags of `beget run`.\n\n\
+               A word that is the name of a domain of this user's service, and does not come after `--`, is that domain: then what it was \
+               given is shown, as whoever created it said it, and how it is.",
         examples: &[
             ("beget show --base --read . --tcp-connect 443 -- python3", "what that Python could reach"),
             ("beget show --base --as-if landlock=3 -- python3", "the same on Linux 6.2"),
             ("beget show --json --base -- python3", "for another program to read"),
         ],
-        takes: Takes::Flags,
-        act: |words| with_flags(flags::Command::Show, words),
+        takes: Takes::Program,
+        act: |words| with_flags("show", words),
     },
     Entry {
         name: "check",
@@ -104,8 +126,124 @@ pub(crate) const COMMANDS: &[Entry] = &[
                 "whether a spec is right, and can be kept here",
             ),
         ],
+        takes: Takes::Program,
+        act: |words| with_flags("check", words),
+    },
+    Entry {
+        name: "serve",
+        usage: "[FLAGS]",
+        summary: "keep domains: processes with a name, held by capability",
+        text: "Starts the service of this user, and stays: two processes beside this one, a monitor that makes domains and a process \
+               service that keeps their names, ends and history. Either may be killed at any moment and is started again; no domain is lost \
+               by that, and no exit status forgotten, unless the monitor goes and --on-monitor-death says that domains end with it.\n\n\
+               It needs no root, and gives a domain no right that whoever asked for it has not. Without --other-users only this user is \
+               served. `beget spawn` starts a service by itself when none runs; that one ends when it has nothing left to keep.\n\n\
+               Where systemd passes two sockets with the names service and monitor, those are used.",
+        examples: &[
+            ("beget serve", "the service of this user"),
+            ("beget serve --on-monitor-death live", "domains outlive a monitor that is killed"),
+            ("beget serve --manifest site.toml", "with the domains that a file says"),
+            ("beget serve --status", "what the one that runs says of itself"),
+            ("beget serve --stop", "the end of it, and of all its domains"),
+        ],
         takes: Takes::Flags,
-        act: |words| with_flags(flags::Command::Check, words),
+        act: |words| with_flags("serve", words),
+    },
+    Entry {
+        name: "spawn",
+        usage: "[FLAGS] [NAME] -- PROGRAM [ARG...]",
+        summary: "start a program as a domain of the service",
+        text: "Starts PROGRAM as a domain with a name, which holds what the flags grant, as with `beget run`, and nothing else; and prints \
+               the name when it runs. Its standard streams are /dev/null unless they are given. In the slot beget it has a channel, over \
+               which `beget send` gives it more. Without a NAME the service chooses one. A name is letters, digits, -, _ and ., and not only \
+               digits; that of a domain that has ended is free again.\n\n\
+               When no service runs for this user, one is started, which says so once and ends when it has nothing left to keep.",
+        examples: &[
+            (
+                "beget spawn web --base --read ./site --tcp-bind 8080 --cwd ./site -- python3 -m http.server 8080",
+                "a server that reads one folder",
+            ),
+            (
+                "beget spawn build --base --stdio --tied -- make",
+                "in the terminal, for as long as we are here",
+            ),
+            (
+                "beget spawn watch --base --capability web=web:look,wait -- ./watch",
+                "a domain that may see and wait for another one, and no more",
+            ),
+        ],
+        takes: Takes::NameAndProgram,
+        act: |words| with_flags("spawn", words),
+    },
+    Entry {
+        name: "ps",
+        usage: "[FLAGS]",
+        summary: "list the domains that live",
+        text: "Lists the living domains of this user: name, state, process number, age, memory, and what each holds. Those that a domain \
+               created stand below it.",
+        examples: &[("beget ps", "for people"), ("beget ps --json", "for programs")],
+        takes: Takes::Flags,
+        act: |words| with_flags("ps", words),
+    },
+    Entry {
+        name: "wait",
+        usage: "[FLAGS] NAME...",
+        summary: "wait until domains have ended, and tell how",
+        text: "Waits until each domain has ended; the exit code is that of the last. One that has ended already is told of as long as it \
+               is remembered; any number may wait for the same. The exit code is 124 when one has not ended in the time that there is.",
+        examples: &[
+            ("beget wait build", "its exit code is ours"),
+            ("beget wait --timeout 10s --json build", "no longer than ten seconds"),
+        ],
+        takes: Takes::Domains,
+        act: |words| with_flags("wait", words),
+    },
+    Entry {
+        name: "kill",
+        usage: "[FLAGS] NAME...",
+        summary: "end domains and all that they left",
+        text: "Ends each domain: what others can ask of it is cut off first, then every process of it is ended, to the last grandchild, and \
+               the domains that it created; then `kill` returns. With --grace it is asked before that. With --signal it only gets that signal.",
+        examples: &[
+            ("beget kill --grace 5s web", "asked, and ended after five seconds"),
+            ("beget kill --signal HUP web", "a signal and no more"),
+        ],
+        takes: Takes::Domains,
+        act: |words| with_flags("kill", words),
+    },
+    Entry {
+        name: "send",
+        usage: "[FLAGS] NAME",
+        summary: "give a running domain one more descriptor, by name",
+        text: "Sends descriptors to a running domain, over the channel that it was born with in the slot beget: files, descriptors of ours, or \
+               capabilities to other domains. The domain takes them with recvmsg(2), or with one of the clients for C, Python and Rust. What it \
+               holds by its grants does not change: what is sent is a right by itself.",
+        examples: &[
+            ("beget send --fd log=./today.log:rw web", "a file, opened to write"),
+            ("beget send --capability peer=build:look web", "the right to look at another domain"),
+        ],
+        takes: Takes::Domain,
+        act: |words| with_flags("send", words),
+    },
+    Entry {
+        name: "history",
+        usage: "[FLAGS]",
+        summary: "list the domains that have ended",
+        text: "Lists the domains of this user that have ended, the latest first: name, how it ended, when, how long it ran, its peak memory, and \
+               why it ended where that was the service's doing.",
+        examples: &[("beget history --limit 10", "the last ten")],
+        takes: Takes::Flags,
+        act: |words| with_flags("history", words),
+    },
+    Entry {
+        name: "top",
+        usage: "[FLAGS]",
+        summary: "watch the domains that live",
+        text: "Shows the living domains of this user on the whole terminal, and what changes. Keys: j and k or the arrows move; s sorts by another \
+               column; / filters by name; K ends the chosen domain, when it is confirmed; ? tells the keys; q leaves.",
+        examples: &[("beget top", "this user's domains")],
+        takes: Takes::Flags,
+        act: |words| with_flags("top", words),
     },
     Entry {
         name: "profiles",
@@ -178,34 +316,47 @@ pub(crate) fn dispatch(arguments: &[OsString]) -> Outcome {
         return tell(&help::overview(help::Style::of_output())).map(|_| FAILED);
     };
     let name = name.to_str().unwrap_or_default();
+    if serve::PARTS.contains(&name) {
+        return serve::part(name, rest);
+    }
     let Some(entry) = find(name) else {
         return Err((format!("command {name}: no such command; there are {}", names()), FAILED));
     };
     let asks = |word: &OsString| word == "--help" || word == "-h";
-    if entry.takes != Takes::Flags && rest.first().is_some_and(asks) {
+    if !entry.takes.flags() && rest.first().is_some_and(asks) {
         return tell(&help::page(entry, help::Style::of_output()));
     }
     (entry.act)(rest)
 }
 
-fn with_flags(command: flags::Command, words: &[OsString]) -> Outcome {
-    let mut options: Box<Options> = match parse::parse(command, words) {
+impl Entry {
+    /// What a group of flags is called for this command.
+    pub(crate) fn title(&self, group: flags::Group) -> &'static str {
+        let alone = !matches!(self.takes, Takes::Program | Takes::NameAndProgram);
+        if alone { "FLAGS" } else { group.title() }
+    }
+}
+
+fn with_flags(command: &'static str, words: &[OsString]) -> Outcome {
+    let Some(entry) = find(command) else { return help::print(&[command.into()]) };
+    let mut options: Box<Options> = match parse::parse(entry, words) {
         Err(wrong) => return Ok(say_wrong(&wrong)),
-        Ok(Parsed::Help) => {
-            let name = match command {
-                flags::Command::Run => "run",
-                flags::Command::Show => "show",
-                flags::Command::Check => "check",
-            };
-            return help::print(&[name.into()]);
-        }
+        Ok(Parsed::Help) => return help::print(&[command.into()]),
         Ok(Parsed::Options(options)) => options,
     };
     let from = std::mem::take(&mut options.from);
     let outcome = match command {
-        flags::Command::Run => run::run(*options),
-        flags::Command::Show => show::show(*options),
-        flags::Command::Check => check::check(*options),
+        "run" => run::run(*options),
+        "show" => show::show(*options),
+        "check" => check::check(*options),
+        "serve" => serve::serve(*options),
+        "spawn" => domains::spawn(*options),
+        "ps" => domains::list(&options),
+        "wait" => domains::wait(&options),
+        "kill" => domains::kill(&options),
+        "send" => domains::send(&options),
+        "history" => domains::history(&options),
+        _ => top::top(&options),
     };
     outcome.or_else(|(message, code)| match from.locate(&message) {
         Some(error) => {
@@ -233,15 +384,15 @@ mod tests {
     /// And with flags that there are, and values that they take.
     #[test]
     fn examples_are_right() {
-        for (line, _) in
-            COMMANDS.iter().filter(|entry| entry.takes == Takes::Flags).flat_map(|entry| entry.examples)
+        for (line, _) in COMMANDS.iter().filter(|entry| entry.takes.flags()).flat_map(|entry| entry.examples)
         {
             // Quotes are only in the program's own words.
             let words: Vec<OsString> = line.split(' ').skip(2).map(OsString::from).collect();
             if line.contains("--spec ") {
                 continue;
             }
-            assert!(parse::parse(flags::Command::Check, &words).is_ok(), "{line}");
+            let entry = find(line.split(' ').nth(1).expect("it has one")).expect("it is one");
+            assert!(parse::parse(entry, &words).is_ok(), "{line}");
         }
     }
 

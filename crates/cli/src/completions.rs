@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use beget::Promise;
 
-use crate::commands::{COMMANDS, Takes};
-use crate::flags::{FLAGS, Flag};
+use crate::commands::{COMMANDS, Entry, Takes};
+use crate::flags::{self, Flag};
 use crate::{FAILED, tell};
 
 const BASH: &str = include_str!("completions/beget.bash");
@@ -47,7 +47,11 @@ impl Value {
                 Value::Words(known)
             }
             "NAME[=VALUE]" => Value::Variable,
-            "PORT" | "N" | "SIZE" | "DURATION" | "NAME" | "DST=TEXT" => Value::Anything,
+            "SIGNAL" => {
+                let names = flags::service::SIGNALS.iter().map(|(name, _)| *name);
+                words(&names.collect::<Vec<_>>())
+            }
+            "PORT" | "N" | "SIZE" | "DURATION" | "NAME" | "DST=TEXT" | "SLOT=NAME[:RIGHT]" => Value::Anything,
             // What a spec's variables hold is mostly a path.
             "NAME=VALUE" => Value::File,
             "DIR" | "DST" | "DST[=SIZE]" => Value::Folder,
@@ -108,34 +112,58 @@ fn words_by_command(line: impl Fn(&str, &str) -> String) -> String {
         match entry.takes {
             Takes::Word(words) => text.push_str(&line(entry.name, &words.join(" "))),
             Takes::Command => text.push_str(&line(entry.name, &commands(|_| true))),
-            Takes::Flags | Takes::Nothing => {}
+            _ => {}
         }
     }
     text
 }
 
+/// The flags of all commands, each name once: what completes a value follows from the flag's name.
+fn every_flag() -> Vec<&'static Flag> {
+    let mut flags: Vec<&Flag> = Vec::new();
+    for flag in flags::all() {
+        if flags.iter().all(|other| other.name != flag.name) {
+            flags.push(flag);
+        }
+    }
+    flags
+}
+
+/// The commands that take flags.
+fn with_flags() -> impl Iterator<Item = &'static Entry> {
+    COMMANDS.iter().filter(|entry| entry.takes.flags())
+}
+
 fn bash() -> String {
     let mut values = String::new();
     for (kind, known) in [("file", Value::File), ("folder", Value::Folder), ("variable", Value::Variable)] {
-        let names = FLAGS.iter().filter(|flag| Value::of_known(flag) == known);
+        let names = every_flag().into_iter().filter(|flag| Value::of_known(flag) == known);
         let names: Vec<String> = names.map(|flag| format!("--{}", flag.name)).collect();
         if !names.is_empty() {
             let _ = writeln!(values, "        {}) kind={kind} ;;", names.join("|"));
         }
     }
-    for flag in FLAGS {
+    for flag in every_flag() {
         if let Value::Words(words) = Value::of_known(flag) {
             let _ = writeln!(values, "        --{}) kind=words words='{}' ;;", flag.name, words.join(" "));
         }
     }
-    let names = |with_value: bool| {
-        let names = FLAGS.iter().filter(|flag| flag.value.is_empty() != with_value);
-        names.map(|flag| format!("--{}", flag.name)).collect::<Vec<_>>()
-    };
+    let mut by_command = String::new();
+    for entry in with_flags() {
+        let names: Vec<String> = flags::of(entry.name).map(|flag| format!("--{}", flag.name)).collect();
+        let takes = match entry.takes {
+            Takes::Program => "program",
+            Takes::NameAndProgram => "named",
+            Takes::Domain | Takes::Domains => "names",
+            _ => "nothing",
+        };
+        let _ = writeln!(by_command, "        {}) takes={takes} flags='{}' ;;", entry.name, names.join(" "));
+    }
+    let with_value = every_flag().into_iter().filter(|flag| !flag.value.is_empty());
+    let with_value: Vec<String> = with_value.map(|flag| format!("--{}", flag.name)).collect();
     BASH.replace("@COMMANDS@", &commands(|_| true))
-        .replace("@WITH_FLAGS@", &commands(|takes| takes == Takes::Flags).replace(' ', "|"))
-        .replace("@WITH_VALUE@", &names(true).join("|"))
-        .replace("@FLAGS@", &[names(true), names(false)].concat().join(" "))
+        .replace("        @BY_COMMAND@\n", &by_command)
+        .replace("@WITH_VALUE@", &with_value.join("|"))
         .replace("        @VALUES@\n", &values)
         .replace(
             "        @WORDS@\n",
@@ -157,34 +185,46 @@ fn for_zsh(text: &str) -> String {
 }
 
 fn zsh() -> String {
-    let mut flags = String::new();
-    for flag in FLAGS {
-        let (name, what) = (flag.name, for_zsh(&short(flag.help)));
-        let action = match Value::of_known(flag) {
-            Value::None => {
-                let _ = writeln!(flags, "                '*--{name}[{what}]' \\");
-                continue;
-            }
-            Value::File if flag.value.contains('=') || flag.value.contains(':') => "_beget_file".to_owned(),
-            Value::File => "_files".to_owned(),
-            Value::Folder => "_files -/".to_owned(),
-            Value::Words(words) => format!("({})", words.join(" ")),
-            Value::Variable => "_parameters -g \"*export*\"".to_owned(),
-            Value::Anything => " ".to_owned(),
+    let mut by_command = String::new();
+    for entry in with_flags() {
+        let _ = writeln!(by_command, "        {})\n            _arguments -S \\", entry.name);
+        for flag in flags::of(entry.name) {
+            let _ = writeln!(by_command, "                {} \\", zsh_flag(flag));
+        }
+        let words = match entry.takes {
+            Takes::Program => "'(-):program:_command_names -e' '*::argument:_normal'",
+            Takes::NameAndProgram => "'1:name: ' '(-)2:program:_command_names -e' '*::argument:_normal'",
+            Takes::Domain => "'1:name:_beget_names'",
+            Takes::Domains => "'*:name:_beget_names'",
+            _ => "",
         };
-        let value = for_zsh(flag.value);
-        let _ = writeln!(flags, "                '*--{name}=[{what}]:{value}:{action}' \\");
+        let help = "'(- *)--help[tell of this command]'";
+        let _ =
+            writeln!(by_command, "                {}\n            ;;", format!("{help} {words}").trim_end());
     }
     let list = COMMANDS.iter().map(|entry| format!("        '{}:{}'\n", entry.name, for_zsh(entry.summary)));
     ZSH.replace("        @COMMANDS@\n", &list.collect::<String>())
-        .replace("@WITH_FLAGS@", &commands(|takes| takes == Takes::Flags).replace(' ', "|"))
-        .replace("                @FLAGS@\n", &flags)
+        .replace("        @BY_COMMAND@\n", &by_command)
         .replace(
             "        @WORDS@\n",
             &words_by_command(|name, words| {
                 format!("        {name}) (( CURRENT == 2 )) && compadd -- {words} ;;\n")
             }),
         )
+}
+
+fn zsh_flag(flag: &Flag) -> String {
+    let (name, what) = (flag.name, for_zsh(&short(flag.help)));
+    let action = match Value::of_known(flag) {
+        Value::None => return format!("'*--{name}[{what}]'"),
+        Value::File if flag.value.contains('=') || flag.value.contains(':') => "_beget_file".to_owned(),
+        Value::File => "_files".to_owned(),
+        Value::Folder => "_files -/".to_owned(),
+        Value::Words(words) => format!("({})", words.join(" ")),
+        Value::Variable => "_parameters -g \"*export*\"".to_owned(),
+        Value::Anything => " ".to_owned(),
+    };
+    format!("'*--{name}=[{what}]:{}:{action}'", for_zsh(flag.value))
 }
 
 /// Between single quotes.
@@ -201,28 +241,26 @@ fn fish() -> String {
     lines.push_str(&words_by_command(|name, words| {
         format!("complete -c beget -n '__beget_wants_word {name}' -a '{words}'\n")
     }));
-    for flag in FLAGS {
+    for flag in flags::all() {
         let (name, what) = (flag.name, for_fish(&short(flag.help)));
         let value = match Value::of_known(flag) {
-            Value::None => "",
-            Value::File => " -r -F",
-            Value::Folder => " -x -a '(__fish_complete_directories)'",
-            Value::Variable => " -x -a '(set --names --export)'",
-            Value::Anything => " -x",
-            Value::Words(words) => {
-                let words = words.join(" ");
-                let _ = writeln!(
-                    lines,
-                    "complete -c beget -n __beget_wants_flag -l {name} -x -a '{words}' -d '{what}'"
-                );
-                continue;
-            }
+            Value::None => String::new(),
+            Value::File => " -r -F".to_owned(),
+            Value::Folder => " -x -a '(__fish_complete_directories)'".to_owned(),
+            Value::Variable => " -x -a '(set --names --export)'".to_owned(),
+            Value::Anything => " -x".to_owned(),
+            Value::Words(words) => format!(" -x -a '{}'", words.join(" ")),
         };
-        let _ = writeln!(lines, "complete -c beget -n __beget_wants_flag -l {name}{value} -d '{what}'");
+        let of = flag.of.join(" ");
+        let _ =
+            writeln!(lines, "complete -c beget -n '__beget_wants_flag {of}' -l {name}{value} -d '{what}'");
     }
-    let with_value: Vec<String> =
-        FLAGS.iter().filter(|flag| !flag.value.is_empty()).map(|flag| format!("--{}", flag.name)).collect();
-    FISH.replace("@WITH_FLAGS@", &commands(|takes| takes == Takes::Flags))
+    let with_value = every_flag().into_iter().filter(|flag| !flag.value.is_empty());
+    let with_value: Vec<String> = with_value.map(|flag| format!("--{}", flag.name)).collect();
+    FISH.replace("@WITH_FLAGS@", &commands(Takes::flags))
+        .replace("@WITH_PROGRAM@", &commands(Takes::program))
+        .replace("@WITH_DOMAIN@", &commands(|takes| matches!(takes, Takes::Domain | Takes::Domains)))
+        .replace("@WITH_NAME@", &commands(|takes| takes == Takes::NameAndProgram))
         .replace("@WITH_VALUE@", &with_value.join(" "))
         .replace("@LINES@\n", &lines)
 }
@@ -233,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_value_has_a_known_name() {
-        for flag in FLAGS {
+        for flag in flags::all() {
             assert!(
                 Value::of(flag).is_some(),
                 "--{} {}: say in completions.rs what completes a {}",
@@ -248,8 +286,8 @@ mod tests {
     fn nothing_is_left_of_a_template() {
         for shell in ["bash", "zsh", "fish"] {
             let script = script(shell).expect("it is one of the three");
-            for name in ["COMMANDS", "WITH_FLAGS", "WITH_VALUE", "FLAGS", "VALUES", "WORDS", "LINES"] {
-                assert!(!script.contains(&format!("@{name}@")), "{shell}: {name}");
+            for name in ["COMMANDS", "BY_COMMAND", "WITH_", "VALUES", "WORDS", "LINES"] {
+                assert!(!script.contains(&format!("@{name}")), "{shell}: {name}");
             }
         }
     }

@@ -1,22 +1,20 @@
 //! Every flag, once: its name, its value, what it says in help, and what it does. Help is written from this table and nothing is
-//! accepted that is not in it.
+//! accepted that is not in it. Those of the service's commands are in a table of their own.
+
+pub(crate) mod service;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use beget::{Grant, Limit, Root};
-use beget_spec::{Descriptor, Source};
 
 use crate::options::Options;
 
-/// A command that takes flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Run,
-    Show,
-    Check,
-}
+/// The commands that say what a program holds.
+const BIRTH: &[&str] = &["run", "show", "check", "spawn"];
+/// Those of them that stay beside it.
+const BESIDE: &[&str] = &["run", "show", "check"];
 
 /// The group a flag is listed under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +24,12 @@ pub(crate) enum Group {
     Root,
     Limits,
     How,
+    Service,
 }
 
 impl Group {
-    pub(crate) const ALL: [Group; 5] = [Group::Specs, Group::Grants, Group::Root, Group::Limits, Group::How];
+    pub(crate) const ALL: [Group; 6] =
+        [Group::Specs, Group::Grants, Group::Root, Group::Limits, Group::How, Group::Service];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -38,6 +38,7 @@ impl Group {
             Group::Root => "ROOT: a tree of files of its own, where what is not granted does not exist",
             Group::Limits => "LIMITS",
             Group::How => "HOW",
+            Group::Service => "SERVICE",
         }
     }
 }
@@ -53,6 +54,24 @@ pub(crate) struct Flag {
     pub(crate) group: Group,
     pub(crate) help: &'static str,
     pub(crate) apply: Apply,
+    /// The commands that take it.
+    pub(crate) of: &'static [&'static str],
+}
+
+impl Flag {
+    const fn of(self, of: &'static [&'static str]) -> Flag {
+        Flag { of, ..self }
+    }
+}
+
+/// All of them, of every command.
+pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().chain(service::FLAGS)
+}
+
+/// Those that a command takes, in the order that help has.
+pub(crate) fn of(command: &str) -> impl Iterator<Item = &'static Flag> {
+    all().filter(move |flag| flag.of.contains(&command))
 }
 
 const fn flag(
@@ -62,7 +81,7 @@ const fn flag(
     help: &'static str,
     apply: Apply,
 ) -> Flag {
-    Flag { name, value, group, help, apply }
+    Flag { name, value, group, help, apply, of: BIRTH }
 }
 
 fn text(value: &OsStr) -> Result<&str, String> {
@@ -82,8 +101,8 @@ fn grant(options: &mut Options, grant: Grant) -> Result<(), String> {
     Ok(())
 }
 
-/// All of them, in the order that help has.
-pub(crate) const FLAGS: &[Flag] = &[
+/// What a program holds, and how it is run, in the order that help has.
+const FLAGS: &[Flag] = &[
     flag(
         "spec",
         "FILE",
@@ -334,7 +353,8 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.spec.output_limit = Some(beget_spec::size(text(&value)?)?);
             Ok(())
         },
-    ),
+    )
+    .of(BESIDE),
     flag(
         "cwd",
         "DIR",
@@ -364,7 +384,8 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.spec.loader = beget_spec::loader(text(&value)?)?;
             Ok(())
         },
-    ),
+    )
+    .of(BESIDE),
     flag(
         "suspend",
         "",
@@ -374,7 +395,8 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.spec.suspend = true;
             Ok(())
         },
-    ),
+    )
+    .of(BESIDE),
     flag(
         "pty",
         "",
@@ -384,7 +406,8 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.spec.pty = true;
             Ok(())
         },
-    ),
+    )
+    .of(BESIDE),
     flag(
         "log",
         "FILE",
@@ -394,7 +417,8 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.spec.log = Some(PathBuf::from(value));
             Ok(())
         },
-    ),
+    )
+    .of(BESIDE),
     flag(
         "degrade",
         "PROMISE",
@@ -421,7 +445,8 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.json = true;
             Ok(())
         },
-    ),
+    )
+    .of(BESIDE),
 ];
 
 fn set(options: &mut Options, value: OsString) -> Result<(), String> {
@@ -480,20 +505,7 @@ fn env(options: &mut Options, value: OsString) -> Result<(), String> {
 }
 
 fn fd(options: &mut Options, value: OsString) -> Result<(), String> {
-    let bytes = value.as_bytes();
-    let at = bytes.iter().position(|byte| *byte == b'=').ok_or("wants NAME=N or NAME=PATH")?;
-    let (name, what) = (text(OsStr::from_bytes(&bytes[..at]))?.to_owned(), &bytes[at + 1..]);
-    let digits = what.strip_prefix(b"-").unwrap_or(what);
-    let source = if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
-        Source::Number(text(OsStr::from_bytes(what))?.parse().map_err(|_| "bad file descriptor")?)
-    } else {
-        let (path, writing) = match what.strip_suffix(b":rw") {
-            Some(path) => (path, true),
-            None => (what, false),
-        };
-        Source::Path { path: PathBuf::from(OsString::from_vec(path.to_vec())), writing }
-    };
-    options.spec.descriptors.push(Descriptor { name, source });
+    options.spec.descriptors.push(service::descriptor(&value)?);
     Ok(())
 }
 

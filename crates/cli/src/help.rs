@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-use crate::commands::{self, COMMANDS, Entry, Takes};
-use crate::flags::{FLAGS, Flag, Group};
+use crate::commands::{self, COMMANDS, Entry};
+use crate::flags::{self, Flag, Group};
 use crate::{FAILED, tell};
 
 /// What an exit code means, for help and the manual pages.
@@ -72,8 +72,11 @@ pub(crate) fn overview(style: Style) -> String {
     text.push('\n');
     examples(&mut text, style, &[COMMANDS[0].examples, COMMANDS[1].examples].concat());
     for group in Group::ALL {
+        let names: Vec<String> = in_group("run", group).map(|flag| format!("--{}", flag.name)).collect();
+        if names.is_empty() {
+            continue;
+        }
         heading(&mut text, style, group.title());
-        let names: Vec<String> = in_group(group).map(|flag| format!("--{}", flag.name)).collect();
         paragraph(&mut text, style, &names.join(" "), 2);
         text.push('\n');
     }
@@ -91,10 +94,14 @@ pub(crate) fn page(entry: &Entry, style: Style) -> String {
         paragraph(&mut text, style, part, 0);
         text.push('\n');
     }
-    if entry.takes == Takes::Flags {
+    if entry.takes.flags() {
         for group in Group::ALL {
-            heading(&mut text, style, group.title());
-            for flag in in_group(group) {
+            let flags: Vec<&Flag> = in_group(entry.name, group).collect();
+            if flags.is_empty() {
+                continue;
+            }
+            heading(&mut text, style, entry.title(group));
+            for flag in flags {
                 item(
                     &mut text,
                     style,
@@ -107,7 +114,7 @@ pub(crate) fn page(entry: &Entry, style: Style) -> String {
         }
     }
     examples(&mut text, style, entry.examples);
-    if entry.takes == Takes::Flags {
+    if entry.takes.flags() {
         codes(&mut text, style);
     }
     text.truncate(text.trim_end().len());
@@ -115,8 +122,8 @@ pub(crate) fn page(entry: &Entry, style: Style) -> String {
     text
 }
 
-fn in_group(group: Group) -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().filter(move |flag| flag.group == group)
+fn in_group(command: &str, group: Group) -> impl Iterator<Item = &'static Flag> {
+    flags::of(command).filter(move |flag| flag.group == group)
 }
 
 /// How wide the names of flags are set.

@@ -8,6 +8,7 @@
 mod check;
 mod commands;
 mod completions;
+mod domains;
 mod flags;
 mod help;
 mod options;
@@ -16,9 +17,11 @@ mod parse;
 mod profiles;
 mod relay;
 mod run;
+mod serve;
 mod show;
 mod signals;
 mod terminal;
+mod top;
 mod tree;
 mod units;
 

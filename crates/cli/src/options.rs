@@ -1,6 +1,9 @@
 //! What was asked for on the command line, and the command of the library that it makes.
 
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use beget::{Command, Grant, Stdio, Support};
 use beget_spec::{Spec, Variables};
@@ -14,6 +17,81 @@ pub(crate) struct Options {
     pub(crate) support: Support,
     pub(crate) json: bool,
     pub(crate) from: From,
+    /// The program came after `--`.
+    pub(crate) apart: bool,
+    pub(crate) service: ForService,
+}
+
+/// What the service's commands are asked for.
+#[derive(Debug, Default)]
+pub(crate) struct ForService {
+    pub(crate) socket: Option<Socket>,
+    /// Names of domains.
+    pub(crate) names: Vec<OsString>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) no_hang: bool,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) limit: Option<u32>,
+    /// Standard streams of a domain: ours, or files, or nothing.
+    pub(crate) own_streams: bool,
+    pub(crate) streams: [Option<PathBuf>; 3],
+    pub(crate) tied: bool,
+    pub(crate) spawner: bool,
+    /// Capabilities to other domains, each for a slot.
+    pub(crate) capabilities: Vec<Handed>,
+    /// Descriptors to send.
+    pub(crate) sent: Vec<beget_spec::Descriptor>,
+    pub(crate) manifest: Option<PathBuf>,
+    pub(crate) lives_on: bool,
+    pub(crate) nurseries: Option<u32>,
+    pub(crate) other_users: bool,
+    pub(crate) history: Option<u32>,
+    pub(crate) stop: bool,
+    pub(crate) status: bool,
+}
+
+/// A capability to a domain, which is given to another in a slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Handed {
+    pub(crate) slot: String,
+    pub(crate) domain: String,
+    /// [`beget_service::protocol::right`].
+    pub(crate) rights: u32,
+}
+
+/// How the service is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Socket {
+    /// A socket in the file system.
+    Path(PathBuf),
+    /// A capability that we were started with, in the slot of this name.
+    Held(String),
+}
+
+impl Socket {
+    /// As `--socket` takes it.
+    pub(crate) fn of(value: OsString) -> Result<Socket, String> {
+        match value.to_str().and_then(|text| text.strip_prefix("fd:")) {
+            Some("") => Err("wants the name of a slot after fd:".to_owned()),
+            Some(slot) => Ok(Socket::Held(slot.to_owned())),
+            None if value.is_empty() => Err("wants a path".to_owned()),
+            None => Ok(Socket::Path(value.into())),
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Socket::Held(_))
+    }
+
+    /// The descriptor in a slot that we were started with. The variables are believed whoever they were meant for: a shell between hands on both.
+    pub(crate) fn held(slot: &str) -> Result<OwnedFd, String> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let place = names.split(':').position(|name| name == slot);
+        let number = place.and_then(|place| i32::try_from(place).ok()?.checked_add(3));
+        let file = number.and_then(|number| beget_sys::descriptor::take_up(number).ok());
+        file.ok_or_else(|| format!("slot {slot}: nothing of this name was given to us"))
+    }
 }
 
 /// Where the spec begins, before flags add to it.
@@ -50,7 +128,14 @@ impl From {
 
 impl Options {
     pub(crate) fn new() -> Options {
-        Options { spec: Spec::default(), support: Support::detect(), json: false, from: From::default() }
+        Options {
+            spec: Spec::default(),
+            support: Support::detect(),
+            json: false,
+            from: From::default(),
+            apart: false,
+            service: ForService::default(),
+        }
     }
 
     /// The command for the library. With a terminal the child is a job of ours, else it gets a session of its own.

@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use beget::Promise;
 
-use crate::commands::{COMMANDS, Entry, Takes};
+use crate::commands::{COMMANDS, Entry};
 use crate::completions;
-use crate::flags::{FLAGS, Group};
+use crate::flags::{self, Flag, Group};
 use crate::help::CODES;
 
 /// When the pages were last worth a new date.
@@ -84,33 +84,35 @@ fn command(entry: &Entry) -> String {
     page.push_str(".SH DESCRIPTION\n");
     paragraphs(&mut page, entry.text);
     match entry.name {
-        "run" => {
-            page.push_str(".SH OPTIONS\n");
-            for group in Group::ALL {
-                let _ = writeln!(page, ".SS {}", line(&sentence(group.title())));
-                for flag in FLAGS.iter().filter(|flag| flag.group == group) {
-                    let tag =
-                        format!("\\fB{}\\fP {}", plain(&format!("--{}", flag.name)), values(flag.value));
-                    let _ = writeln!(
-                        page,
-                        ".TP\n{}\n{}",
-                        tag.trim_end(),
-                        line(&format!("{}.", sentence(flag.help)))
-                    );
-                }
-            }
-            promises(&mut page);
-        }
-        _ if entry.takes == Takes::Flags => {
+        "show" | "check" => {
             page.push_str(".SH OPTIONS\n");
             paragraphs(&mut page, "Those of `beget-run`(1), which lists the promises too.");
         }
+        _ if entry.takes.flags() => options(&mut page, entry),
         _ => {}
+    }
+    if entry.name == "run" {
+        promises(&mut page);
     }
     codes(&mut page);
     examples(&mut page, entry.examples);
     see_also(&mut page, entry.name);
     page
+}
+
+fn options(page: &mut String, entry: &Entry) {
+    page.push_str(".SH OPTIONS\n");
+    for group in Group::ALL {
+        let flags: Vec<&Flag> = flags::of(entry.name).filter(|flag| flag.group == group).collect();
+        if !flags.is_empty() {
+            let _ = writeln!(page, ".SS {}", line(&sentence(entry.title(group))));
+        }
+        for flag in flags {
+            let tag = format!("\\fB{}\\fP {}", plain(&format!("--{}", flag.name)), values(flag.value));
+            let what = line(&format!("{}.", sentence(flag.help)));
+            let _ = writeln!(page, ".TP\n{}\n{what}", tag.trim_end());
+        }
+    }
 }
 
 fn opening(name: &str, what: &str) -> String {
@@ -276,7 +278,7 @@ mod tests {
     fn every_flag_and_promise_has_its_place() {
         let pages = pages();
         let run = pages.iter().find(|page| page.path == "docs/man/beget-run.1").expect("it is one of them");
-        for flag in FLAGS {
+        for flag in flags::of("run") {
             assert!(
                 run.text.contains(&format!("\\fB{}\\fP", plain(&format!("--{}", flag.name)))),
                 "{}",

@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use beget_spec::distance;
 use lexopt::Arg;
 
-use crate::flags::{Command, FLAGS};
-use crate::options::Options;
+use crate::commands::{Entry, Takes};
+use crate::flags;
+use crate::options::{Options, Socket};
 
 /// What the arguments ask for.
 pub(crate) enum Parsed {
@@ -33,9 +34,9 @@ impl From<beget_spec::Error> for Wrong {
 }
 
 /// Reads the arguments after the command's name. With a spec, they are read a second time on top of what it says.
-pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, Wrong> {
+pub(crate) fn parse(command: &Entry, arguments: &[OsString]) -> Result<Parsed, Wrong> {
     let mut options = Options::new();
-    if !take(&mut options, arguments)? {
+    if !take(command, &mut options, arguments)? {
         return Ok(Parsed::Help);
     }
     if options.from.is_nothing() {
@@ -50,20 +51,32 @@ pub(crate) fn parse(command: Command, arguments: &[OsString]) -> Result<Parsed, 
             return Err(format!("flag --set {name}: there is no ${{{name}}} in what was read").into());
         }
         options = Options { spec, ..Options::new() };
-        take(&mut options, arguments)?;
+        take(command, &mut options, arguments)?;
     }
-    if !options.spec.grace.is_zero() && options.spec.timeout.is_none() {
+    if command.takes == Takes::Program && !options.spec.grace.is_zero() && options.spec.timeout.is_none() {
         return Err("limit --grace: wants --timeout too".to_owned().into());
     }
-    if options.spec.program.is_none() && command == Command::Run {
-        let usage = "usage: beget run [FLAGS] -- PROGRAM [ARG...]";
-        return Err(format!("program: no name was given; {usage}").into());
+    let usage = || format!("usage: beget {} {}", command.name, command.usage);
+    if options.spec.program.is_none() && ["run", "spawn"].contains(&command.name) {
+        return Err(format!("program: no name was given; {}", usage()).into());
+    }
+    let held = options.service.socket.as_ref().is_some_and(Socket::is_held);
+    match command.takes {
+        Takes::Domain | Takes::Domains if held && !options.service.names.is_empty() => {
+            let why = "a capability is a right to one domain, which has no need of a name";
+            return Err(format!("argument {}: {why}", options.service.names[0].display()).into());
+        }
+        Takes::Domain | Takes::Domains if !held && options.service.names.is_empty() => {
+            return Err(format!("domain: no name was given; {}", usage()).into());
+        }
+        _ => {}
     }
     Ok(Parsed::Options(Box::new(options)))
 }
 
-/// Applies the flags. The first argument that is none is the program; what follows belongs to it. False when help was asked for.
-fn take(options: &mut Options, arguments: &[OsString]) -> Result<bool, String> {
+/// Applies the flags. The first argument that is none is the program, and what follows belongs to it; or it is the name of a domain, by
+/// what the command takes. False when help was asked for.
+fn take(command: &Entry, options: &mut Options, arguments: &[OsString]) -> Result<bool, String> {
     let mut parser = lexopt::Parser::from_args(arguments);
     loop {
         let name = match parser.next().map_err(no_value)? {
@@ -73,14 +86,29 @@ fn take(options: &mut Options, arguments: &[OsString]) -> Result<bool, String> {
             Some(Arg::Short(letter)) => {
                 return Err(format!("flag -{letter}: no such flag; see beget help"));
             }
-            Some(Arg::Value(program)) => {
-                options.spec.program = Some(program);
-                options.spec.arguments = parser.raw_args().map_err(|error| error.to_string())?.collect();
-                break;
+            Some(Arg::Value(word)) => {
+                let left = parser.raw_args().map_err(|error| error.to_string())?.as_slice().len();
+                let before = arguments.len().checked_sub(left + 2).and_then(|at| arguments.get(at));
+                let apart = before.is_some_and(|before| before == "--");
+                let named = !options.service.names.is_empty();
+                match command.takes {
+                    Takes::Domains => options.service.names.push(word),
+                    Takes::Domain if !named => options.service.names.push(word),
+                    Takes::NameAndProgram if !named && !apart => options.service.names.push(word),
+                    Takes::Program | Takes::NameAndProgram => {
+                        options.spec.program = Some(word);
+                        options.apart = apart;
+                        options.spec.arguments =
+                            parser.raw_args().map_err(|error| error.to_string())?.collect();
+                        break;
+                    }
+                    _ => return Err(format!("argument {}: one too many", word.display())),
+                }
+                continue;
             }
         };
-        let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
-            return Err(format!("flag --{name}: no such flag{}", nearest(&name)));
+        let Some(flag) = flags::of(command.name).find(|flag| flag.name == name) else {
+            return Err(format!("flag --{name}: no such flag{}", nearest(command, &name)));
         };
         let value = if flag.value.is_empty() {
             OsString::new()
@@ -103,10 +131,12 @@ fn no_value(error: lexopt::Error) -> String {
 }
 
 /// `; did you mean --X?` for the flag that differs least, if it differs little.
-fn nearest(name: &str) -> String {
-    let best = FLAGS.iter().map(|flag| (distance(name, flag.name), flag.name)).min();
-    match best {
-        Some((distance, flag)) if distance <= 2 => format!("; did you mean --{flag}?"),
+fn nearest(command: &Entry, name: &str) -> String {
+    let best = flags::of(command.name).map(|flag| (distance(name, flag.name), flag.name)).min();
+    let other = flags::all().find(|flag| flag.name == name);
+    match (best, other) {
+        (_, Some(flag)) => format!(" of {}; {} has it", command.name, flag.of[0]),
+        (Some((distance, flag)), _) if distance <= 2 => format!("; did you mean --{flag}?"),
         _ => "; see beget help".to_owned(),
     }
 }

@@ -11,6 +11,9 @@ use crate::{FAILED, relay, units};
 
 /// Prints it.
 pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
+    if let Some(outcome) = crate::domains::show_if_there(&options) {
+        return outcome;
+    }
     options.spec.program.get_or_insert_with(|| "/bin/true".into());
     let mut terminal = if options.spec.pty { None } else { Terminal::find() };
     let mut command = options.command(terminal.as_mut()).map_err(|message| (message, FAILED))?;
@@ -183,7 +186,7 @@ fn stays_open(description: &Description, options: &Options) -> Vec<&'static str>
     open
 }
 
-fn as_json(description: &Description, options: &Options) -> Value {
+pub(crate) fn as_json(description: &Description, options: &Options) -> Value {
     let text = |value: &std::ffi::OsString| value.to_string_lossy().into_owned();
     let number = |value: u64| if value == u64::MAX { Value::Null } else { json!(value) };
     let limits: serde_json::Map<String, Value> = description

@@ -1,7 +1,7 @@
 # Completions of beget for bash. Written by `beget completions bash`; do not edit.
 
 _beget() {
-    local i command words kind flag value piece
+    local i command words kind flag value piece takes= flags=
     COMPREPLY=()
     local cur=${COMP_WORDS[COMP_CWORD]}
     command=${COMP_WORDS[1]}
@@ -10,7 +10,7 @@ _beget() {
         return
     fi
     case $command in
-        @WITH_FLAGS@) ;;
+        @BY_COMMAND@
         *)
             ((COMP_CWORD == 2)) || return
             words=--help
@@ -28,8 +28,11 @@ _beget() {
         flag=${COMP_WORDS[i]}
         case $flag in
             --)
-                _beget_program $((i + 1))
-                return
+                if [[ $takes == program || $takes == named ]]; then
+                    _beget_program $((i + 1))
+                    return
+                fi
+                ((++i))
                 ;;
             @WITH_VALUE@)
                 ((++i))
@@ -52,14 +55,26 @@ _beget() {
                 ;;
             -*) ((++i)) ;;
             *)
-                _beget_program "$i"
-                return
+                if [[ $takes == program ]]; then
+                    _beget_program "$i"
+                    return
+                fi
+                [[ $takes == named ]] && takes=program
+                ((++i))
                 ;;
         esac
     done
     case $cur in
-        -*) COMPREPLY=($(compgen -W '@FLAGS@ --help --' -- "$cur")) ;;
-        *) COMPREPLY=($(compgen -c -- "$cur") $(compgen -W '--' -- "$cur")) ;;
+        -*) COMPREPLY=($(compgen -W "$flags --help --" -- "$cur")) ;;
+        *)
+            case $takes in
+                program) COMPREPLY=($(compgen -c -- "$cur") $(compgen -W '--' -- "$cur")) ;;
+                names)
+                    words=$(beget ps 2>/dev/null | sed -n '2,$s/^ *\([^ ]*\).*/\1/p')
+                    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+                    ;;
+            esac
+            ;;
     esac
 }
 

@@ -13,6 +13,7 @@ function __beget_place
         return
     end
     set -l i 3
+    set -l named
     while test $i -le (count $words)
         switch $words[$i]
             case --
@@ -21,8 +22,12 @@ function __beget_place
             case '-*'
                 contains -- $words[$i] $with_value; and set i (math $i + 1)
             case '*'
-                echo $i
-                return
+                if contains -- $words[2] @WITH_NAME@; and test -z "$named"
+                    set named $words[$i]
+                else if contains -- $words[2] @WITH_PROGRAM@
+                    echo $i
+                    return
+                end
         end
         set i (math $i + 1)
     end
@@ -38,11 +43,18 @@ function __beget_wants_word
 end
 
 function __beget_wants_flag
-    test (__beget_place)x = flagx
+    set -l words (commandline -opc)
+    contains -- "$words[2]" $argv; and test (__beget_place)x = flagx
 end
 
 function __beget_wants_program
-    string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
+    set -l words (commandline -opc)
+    contains -- "$words[2]" @WITH_PROGRAM@; and string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
+end
+
+function __beget_wants_name
+    set -l words (commandline -opc)
+    contains -- "$words[2]" @WITH_DOMAIN@; and test (__beget_place)x = flagx
 end
 
 # What completes the program, or its arguments.
@@ -62,4 +74,5 @@ complete -c beget -f
 complete -c beget -n __beget_wants_command -l help -d 'tell of beget'
 complete -c beget -n __beget_wants_command -l version -d 'print the version'
 complete -c beget -n __beget_wants_program -a '(__beget_program)'
+complete -c beget -n __beget_wants_name -a "(beget ps 2>/dev/null | sed -n '2,\$s/^ *\([^ ]*\).*/\1/p')"
 @LINES@

@@ -7,6 +7,13 @@ _beget_file() {
     _files
 }
 
+# A domain that lives.
+_beget_names() {
+    local -a living
+    living=(${(f)"$(beget ps 2>/dev/null | sed -n '2,$s/^ *\([^ ]*\).*/\1/p')"})
+    compadd -a living
+}
+
 _beget() {
     local -a names
     names=(
@@ -21,13 +28,7 @@ _beget() {
     shift words
     (( CURRENT-- ))
     case $words[1] in
-        @WITH_FLAGS@)
-            _arguments -S \
-                '(- *)--help[tell of this command]' \
-                @FLAGS@
-                '(-):program:_command_names -e' \
-                '*::argument:_normal'
-            ;;
+        @BY_COMMAND@
         @WORDS@
     esac
 }
