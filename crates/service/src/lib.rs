@@ -7,6 +7,7 @@
 
 mod client;
 pub mod protocol;
+pub mod request;
 mod server;
 
 pub use client::{

@@ -227,6 +227,9 @@ impl Server {
             started: now(),
             over: None,
         };
+        // One who goes away before he is accepted must not keep us waiting.
+        rustix::io::ioctl_fionbio(&server.options.listener, true)
+            .map_err(|errno| stuck("listening socket")(errno.into()))?;
         if let Some(alive) = &server.options.alive {
             epoll::add(&server.epoll, alive, EventData::new_u64(ALIVE), EventFlags::empty())
                 .map_err(|errno| stuck("whoever started it")(errno.into()))?;

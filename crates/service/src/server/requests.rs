@@ -2,7 +2,7 @@
 //!
 //! Safety idea: what a connection is a right to is looked at before anything of a request but its kind; a body is read to its end or is none.
 
-use beget_monitor::fields::{Reader, Writer};
+use beget_monitor::fields::Writer;
 use beget_monitor::packet::Packet;
 use beget_monitor::protocol::kind as monitor;
 
@@ -10,6 +10,7 @@ use super::connections::{Connected, Doing, Subject};
 use super::monitor::Pending;
 use super::{Over, Server, look};
 use crate::protocol::{State, VERSIONS, error, kind, right, subject};
+use crate::request::Request;
 
 /// The highest number of a signal.
 const HIGHEST_SIGNAL: u32 = 64;
@@ -39,58 +40,6 @@ fn needs(kind: u16) -> Option<Needs> {
         kind::SEND | kind::ASKED => Needs::Domain(right::SEND),
         _ => return None,
     })
-}
-
-/// A request's body, read: what is asked, with its numbers and names.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Asked<'a> {
-    Hello(u32, u32),
-    Spawn,
-    List,
-    History(u32),
-    State,
-    Stop,
-    Open(&'a str),
-    Status,
-    Holdings,
-    Wait(u64),
-    Signal(u32),
-    Kill(u64),
-    Send(&'a str),
-    Asks(u64),
-    Attenuate(u32),
-}
-
-impl Asked<'_> {
-    /// Reads the body of a request that brought so many descriptors; `None` when it is none. A spawn's is read by whoever carries it out.
-    pub(crate) fn read(kind: u16, body: &[u8], descriptors: usize) -> Option<Asked<'_>> {
-        if kind == kind::SPAWN {
-            return Some(Asked::Spawn);
-        }
-        if descriptors != usize::from(kind == kind::SEND) {
-            return None;
-        }
-        let mut reader = Reader::new(body);
-        let asked = match kind {
-            kind::HELLO => Asked::Hello(reader.u32()?, reader.u32()?),
-            kind::LIST => Asked::List,
-            kind::HISTORY => Asked::History(reader.u32()?),
-            kind::STATE => Asked::State,
-            kind::STOP => Asked::Stop,
-            kind::OPEN => Asked::Open(reader.str()?),
-            kind::STATUS => Asked::Status,
-            kind::HOLDINGS => Asked::Holdings,
-            kind::WAIT => Asked::Wait(reader.u64()?),
-            kind::SIGNAL => Asked::Signal(reader.u32()?),
-            kind::KILL => Asked::Kill(reader.u64()?),
-            kind::SEND => Asked::Send(reader.str()?),
-            kind::ASKED => Asked::Asks(reader.u64()?),
-            kind::ATTENUATE => Asked::Attenuate(reader.u32()?),
-            _ => return None,
-        };
-        reader.ends()?;
-        Some(asked)
-    }
 }
 
 /// Whether a connection with this right to this subject may ask that.
@@ -130,8 +79,8 @@ impl Server {
         if !may(connected, &needs) {
             return self.refuse(key, error::NO_RIGHT, 0, "this connection is no right to that");
         }
-        match Asked::read(packet.kind, &packet.body, packet.descriptors.len()) {
-            Some(Asked::Spawn) => self.spawn(key, packet),
+        match Request::read(packet.kind, &packet.body, packet.descriptors.len()) {
+            Some(Request::Spawn) => self.spawn(key, packet),
             Some(asked) => {
                 let subject = connected.subject;
                 self.serve_request(key, subject, asked, &packet);
@@ -140,15 +89,15 @@ impl Server {
         }
     }
 
-    fn serve_request(&mut self, key: u64, subject: Subject, asked: Asked<'_>, packet: &Packet) {
+    fn serve_request(&mut self, key: u64, subject: Subject, asked: Request<'_>, packet: &Packet) {
         match asked {
-            Asked::Hello(lowest, highest) => return self.hello(key, lowest, highest),
-            Asked::List => return self.list(key, None),
-            Asked::History(most) => return self.list(key, Some(most as usize)),
-            Asked::State => return self.state(key),
-            Asked::Stop => return self.stop_asked(key),
-            Asked::Open(name) => return self.open(key, name),
-            Asked::Attenuate(rights) => return self.attenuate(key, rights),
+            Request::Hello(lowest, highest) => return self.hello(key, lowest, highest),
+            Request::List => return self.list(key, None),
+            Request::History(most) => return self.list(key, Some(most as usize)),
+            Request::State => return self.state(key),
+            Request::Stop => return self.stop_asked(key),
+            Request::Open(name) => return self.open(key, name),
+            Request::Attenuate(rights) => return self.attenuate(key, rights),
             _ => {}
         }
         let Subject::Domain(id) = subject else { return };
@@ -157,30 +106,30 @@ impl Server {
         };
         let (lives, revoked, born) = (domain.lives(), domain.is_revoked(), domain.pid != 0);
         match asked {
-            Asked::Status => self.status(key, id),
-            Asked::Holdings => {
+            Request::Status => self.status(key, id),
+            Request::Holdings => {
                 let mut body = Writer::new();
                 body.bytes(&domain.holdings);
                 self.answer(key, kind::HOLDING, body.body(), Vec::new());
             }
-            Asked::Wait(_) | Asked::Kill(_) if !lives => self.tell_end(key, id),
-            Asked::Wait(0) => self.answer(key, kind::NOT_YET, &[], Vec::new()),
-            Asked::Wait(milliseconds) => {
+            Request::Wait(_) | Request::Kill(_) if !lives => self.tell_end(key, id),
+            Request::Wait(0) => self.answer(key, kind::NOT_YET, &[], Vec::new()),
+            Request::Wait(milliseconds) => {
                 let timer = self.request_timer(key, milliseconds);
                 self.wait_for(key, id, Doing::Wait(id, timer));
             }
-            Asked::Kill(grace) => {
+            Request::Kill(grace) => {
                 self.wait_for(key, id, Doing::Work(None));
                 let own = self.register.get(id).map_or(0, |domain| domain.intent.wanted.grace);
                 self.kill(id, if grace == u64::MAX { own } else { grace }, "it was killed on request");
             }
             _ if revoked => self.refuse(key, error::ENDED, 0, "it has ended, or is being ended"),
-            Asked::Signal(number) if number > HIGHEST_SIGNAL => {
+            Request::Signal(number) if number > HIGHEST_SIGNAL => {
                 const EINVAL: u32 = 22;
                 self.refuse(key, error::KERNEL, EINVAL, "there is no such signal");
             }
-            Asked::Signal(_) if !born => self.refuse(key, error::ENDED, 0, "it is not born yet"),
-            Asked::Signal(number) => {
+            Request::Signal(_) if !born => self.refuse(key, error::ENDED, 0, "it is not born yet"),
+            Request::Signal(number) => {
                 let mut body = Writer::new();
                 body.u64(id).u32(number);
                 self.work(key, None);
@@ -190,11 +139,11 @@ impl Server {
                     self.refuse(key, error::MONITOR, 0, "there is no monitor at the moment");
                 }
             }
-            Asked::Send(name) => match packet.descriptors.first() {
+            Request::Send(name) => match packet.descriptors.first() {
                 Some(given) => self.give(key, id, name, given),
                 None => self.refuse(key, error::MALFORMED, 0, "nothing is given"),
             },
-            Asked::Asks(milliseconds) => self.asked(key, id, milliseconds),
+            Request::Asked(milliseconds) => self.asked(key, id, milliseconds),
             _ => {}
         }
     }
@@ -317,30 +266,5 @@ impl Server {
         let request = connected.request;
         self.work(key, None);
         self.stop(Some((key, request)), Over::Stopped);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_body_is_read_to_its_end_or_is_none() {
-        let mut body = Writer::new();
-        body.u64(5);
-        assert_eq!(Asked::read(kind::WAIT, body.body(), 0), Some(Asked::Wait(5)));
-        assert_eq!(Asked::read(kind::WAIT, &body.body()[1..], 0), None);
-        assert_eq!(Asked::read(kind::WAIT, body.body(), 1), None);
-        assert_eq!(Asked::read(kind::STATUS, body.body(), 0), None);
-        assert_eq!(Asked::read(kind::STATUS, &[], 0), Some(Asked::Status));
-        assert_eq!(Asked::read(99, &[], 0), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_a_request_or_none(kind in 0u16..20, body: Vec<u8>, descriptors in 0usize..3) {
-            let _ = Asked::read(kind, &body, descriptors);
-        }
     }
 }

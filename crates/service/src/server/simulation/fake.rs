@@ -50,18 +50,24 @@ pub(crate) struct Monitor {
 }
 
 pub(crate) fn listen(path: &Path) -> OwnedFd {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let _ = std::fs::remove_file(path);
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .unwrap();
     rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
     rustix::net::listen(&socket, 1000).unwrap();
     socket
 }
 
+fn quick(listener: OwnedFd) -> OwnedFd {
+    rustix::io::ioctl_fionbio(&listener, true).unwrap();
+    listener
+}
+
 impl Monitor {
     pub(crate) fn new(path: &Path, epoch: u64, policy: u32) -> Monitor {
         Monitor {
-            listener: listen(path),
+            listener: quick(listen(path)),
             connection: None,
             scratch: Scratch::default(),
             epoch,
