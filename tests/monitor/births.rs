@@ -11,6 +11,9 @@ use beget_plan::{Draft, Op};
 
 use crate::{Births, Ended, Monitor, await_end, births, exited, pipe};
 
+/// The highest number that a domain can have.
+const BIG: u64 = beget_monitor::protocol::NUMBERS_END - 1;
+
 /// A plan for a nursery like the monitor's own.
 pub(crate) fn nursery_plan(lasting: bool) -> Vec<u8> {
     let mut draft = Draft::new();
@@ -31,10 +34,10 @@ fn domains_are_born_and_their_ends_are_told() {
         let monitor = Monitor::new(policy, 2, "own");
         let mut service = monitor.service();
         assert_eq!(service.client(1).kind, kind::CLIENT_IS);
-        let born = service.born(&Births { labels: &[5, u64::MAX], script: c"exit 7", ..Births::default() });
+        let born = service.born(&Births { labels: &[5, BIG], script: c"exit 7", ..Births::default() });
         let mut ends = [service.ended(), service.ended()];
         ends.sort_unstable();
-        assert_eq!(ends, [exited(5, &born[0], 7), exited(u64::MAX, &born[1], 7)]);
+        assert_eq!(ends, [exited(5, &born[0], 7), exited(BIG, &born[1], 7)]);
         assert_eq!(service.signal(5, 9), libc::ESRCH, "it has ended");
         // Nobody has taken them.
         let roll = service.roll();
@@ -42,7 +45,7 @@ fn domains_are_born_and_their_ends_are_told() {
         service.take(5);
         let roll = service.roll();
         assert_eq!(&roll.ended[..], &ends[1..]);
-        service.take(u64::MAX);
+        service.take(BIG);
         service.take(1234);
         service.is_empty();
 

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use beget_monitor::fields::Writer;
-use beget_monitor::protocol::{VERSIONS, kind, place};
+use beget_monitor::protocol::{NUMBERS_END, VERSIONS, kind, place};
 use beget_plan::message::Item;
 
 use crate::{Births, Monitor, await_end, births, exited, pipe, refusal};
@@ -100,6 +100,9 @@ fn births_that_lie_are_refused() {
         Births { labels: &[], ..Births::default() },
         Births { labels: &[0], ..Births::default() },
         Births { labels: &[1, 1], ..Births::default() },
+        Births { labels: &[NUMBERS_END], ..Births::default() },
+        Births { labels: &[u64::MAX], ..Births::default() },
+        Births { labels: &[1], place: place::FRESH, nursery: NUMBERS_END, ..Births::default() },
         Births { labels: &[1], nursery: 7, ..Births::default() },
         Births { labels: &[1], place: place::FRESH, ..Births::default() },
         Births { labels: &[1], place: place::PLANNED, nursery: 7, ..Births::default() },

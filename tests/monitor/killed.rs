@@ -181,6 +181,44 @@ fn domains_live_on_and_the_next_monitor_has_them() {
     assert_eq!(monitor.sockets(), 0);
 }
 
+/// One that holds nothing but another nursery lasts as long as that.
+#[test]
+fn a_nursery_in_a_nursery_lives_on() {
+    let mut monitor = Monitor::new("live", 1, "own");
+    let mut service = monitor.service();
+    service.client(1);
+    let (theirs, ours) = pipe();
+    let (reader, writer) = pipe();
+    let given = [theirs.as_fd(), writer.as_fd()];
+    let asked = Births {
+        place: place::PLANNED,
+        nursery: 51,
+        labels: &[4],
+        script: c"read line; exit 4",
+        given: &given,
+        first: Some(nursery_plan(true)),
+        ..Births::default()
+    };
+    let born = service.born(&asked);
+    drop(writer);
+    for _ in 0..3 {
+        monitor.kill();
+        monitor.start_again();
+        service = monitor.service();
+        assert_eq!(service.roll().living, [(4, born[0].number, false, 51)]);
+    }
+    drop(ours);
+    assert_eq!(service.ended(), exited(4, &born[0], 4));
+    service.take(4);
+    await_end(&reader);
+    service.number(kind::END_NURSERY, 51);
+    assert_eq!(service.told(kind::NURSERY_ENDED).body, 51u64.to_ne_bytes());
+    // And the one around it is not needed any more.
+    while monitor.sockets() > 0 {
+        service.is_empty();
+    }
+}
+
 /// The monitor is killed again and again while births and ends go on: each end is told, and none is invented.
 #[test]
 fn a_monitor_that_is_killed_again_and_again_loses_no_end() {

@@ -13,12 +13,22 @@ use beget_sys::Errno;
 
 use crate::fields::Reader;
 use crate::peer::Refusal;
-use crate::protocol::place;
+use crate::protocol::{NUMBERS_END, place};
 
 /// What of an item's flags whoever asks may say.
 const ALLOWED: u32 = flag::KEPT | flag::UNHELD | flag::WITHOUT_GROUPS;
 /// How many descriptors of a nursery's plan the monitor puts in.
 pub(crate) const PUT_IN: usize = 3;
+
+/// What a nursery that is born in another is known by there: no domain's number.
+pub(crate) fn label_of(nursery: u64) -> u64 {
+    NUMBERS_END | nursery
+}
+
+/// The number of the nursery that is known by this label, if it is one.
+pub(crate) fn nursery_of(label: u64) -> Option<u64> {
+    (label > NUMBERS_END).then_some(label & !NUMBERS_END)
+}
 
 /// A checked request; the batch is borrowed from its body.
 #[derive(Debug)]
@@ -55,7 +65,7 @@ pub(crate) fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
         fields.ok_or_else(|| wrong("births: the request is cut short"))?;
     let named = match place {
         place::SHARED => nursery == 0,
-        place::FRESH | place::PLANNED | place::EXISTING => nursery != 0,
+        place::FRESH | place::PLANNED | place::EXISTING => nursery != 0 && nursery < NUMBERS_END,
         _ => return Err(wrong("births: there is no such place")),
     };
     if !named || flags & !flag::ATOMIC != 0 {
@@ -92,7 +102,7 @@ pub(crate) fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
                     "births: the plan of a nursery has no label, and three descriptors at least",
                 ));
             }
-        } else if birth.label == 0 || !known.insert(birth.label) {
+        } else if birth.label == 0 || birth.label >= NUMBERS_END || !known.insert(birth.label) {
             return Err(wrong(format!("births: item {index} has no label of its own")));
         } else {
             labels.push(birth.label);
@@ -119,7 +129,9 @@ impl Request<'_> {
 
     /// The nursery's own birth, of a request that has one, with what the monitor puts in for its first descriptors.
     pub(crate) fn nursery(&self, given: &[Rc<OwnedFd>], put_in: [Rc<OwnedFd>; PUT_IN]) -> Option<Encoded> {
-        let birth = self.batch.birth(0).filter(|_| self.first() == 1)?;
+        let mut birth = self.batch.birth(0).filter(|_| self.first() == 1)?;
+        // So that its parent lasts as long as it does, and tells the next monitor of it.
+        birth.label = label_of(self.nursery);
         let mut encoder = Encoder::new(1);
         let own = put_in
             .into_iter()

@@ -89,8 +89,6 @@ pub(crate) struct Monitor {
     pub(crate) numbered: HashMap<u64, u64>,
     pub(crate) shared: HashMap<Rc<Identity>, Vec<u64>>,
     pub(crate) children: HashMap<u32, u64>,
-    /// Nurseries that were born in others, by those and by their numbers there.
-    pub(crate) inside: HashMap<(u64, u32), u64>,
     /// Nurseries that are looked after from time to time.
     pub(crate) cared_for: HashSet<u64>,
     pub(crate) domains: HashMap<u64, Domain>,
@@ -177,7 +175,6 @@ impl Monitor {
             numbered: HashMap::new(),
             shared: HashMap::new(),
             children: HashMap::new(),
-            inside: HashMap::new(),
             cared_for: HashSet::new(),
             domains: HashMap::new(),
             kept: HashMap::new(),

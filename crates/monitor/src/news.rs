@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use beget_plan::message::{Born, change};
 use beget_sys::wait;
 
+use crate::births::nursery_of;
 use crate::channel::{News, Read};
 use crate::monitor::{Domain, End, Monitor};
 use crate::nurseries::{Keeper, Pending};
@@ -94,9 +95,6 @@ impl Monitor {
         if let Some(nursery) = self.nurseries.get_mut(&key) {
             nursery.fault = fault;
             nursery.keeper = Keeper::Nursery { parent, number: (!failed).then_some(born.number) };
-            if !failed {
-                self.inside.insert((parent, born.number), key);
-            }
         }
         if let Some(asked) = asked {
             self.answer_births(asked, fault, &[], &[]);
@@ -111,8 +109,12 @@ impl Monitor {
         if !matches!(end.0, change::EXITED | change::KILLED | change::DUMPED) {
             return;
         }
-        if label == 0 {
-            if let Some(other) = self.inside.remove(&(key, number)) {
+        if let Some(other) = nursery_of(label) {
+            let there = Keeper::Nursery { parent: key, number: Some(number) };
+            let other = self.numbered.get(&other).copied();
+            if let Some(other) = other
+                && self.nurseries.get(&other).is_some_and(|nursery| nursery.keeper == there)
+            {
                 self.process_gone(other);
             }
             return;
@@ -138,8 +140,11 @@ impl Monitor {
         if !matches!(nursery.pending.front()?, Pending::Roll) {
             return None;
         }
+        let mut inside = Vec::new();
         for (label, number) in living {
-            if *label != 0 && *number != 0 && !self.domains.contains_key(label) {
+            if let Some(other) = nursery_of(*label) {
+                inside.extend(self.numbered.get(&other).map(|other| (*other, *number)));
+            } else if *label != 0 && *number != 0 && !self.domains.contains_key(label) {
                 nursery.labels.insert(*label);
                 let process = if nursery.own_numbers { 0 } else { *number };
                 let domain = Domain { nursery: key, number: *number, process, end: None };
@@ -149,6 +154,14 @@ impl Monitor {
         if !more {
             nursery.pending.pop_front();
             nursery.until = None;
+        }
+        for (other, number) in inside {
+            if let Some(other) = self.nurseries.get_mut(&other).filter(|other| other.keeper == Keeper::Nobody)
+            {
+                other.keeper = Keeper::Nursery { parent: key, number: Some(number) };
+            }
+        }
+        if !more {
             self.tidy(key);
         }
         Some(())

@@ -15,6 +15,7 @@ use beget_sys::wait::{self, Change, option};
 use beget_sys::{Errno, signal};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::births::label_of;
 use crate::channel::{Channel, Flushed};
 use crate::fields::Writer;
 use crate::lasting::{Listener, Made};
@@ -67,8 +68,6 @@ pub(crate) struct Nursery {
     pub(crate) labels: HashSet<u64>,
     /// Numbers in it mean nothing here.
     pub(crate) own_numbers: bool,
-    /// It was made in another one, and ends with that.
-    inside: bool,
     /// Why it could not be born: operation and errno.
     pub(crate) fault: (u32, u32),
     /// It ends when it is empty.
@@ -91,7 +90,6 @@ impl Nursery {
             pending: VecDeque::new(),
             labels: HashSet::new(),
             own_numbers: false,
-            inside: false,
             fault: (0, 0),
             retired: false,
             quitting: false,
@@ -120,7 +118,6 @@ impl Nursery {
     }
 
     pub(crate) fn made(&mut self, made: Made) {
-        self.inside = made != Made::Here;
         self.own_numbers = made == Made::Inside { own_numbers: true };
     }
 
@@ -299,10 +296,12 @@ impl Monitor {
     /// Ends a retired nursery that is empty.
     pub(crate) fn tidy(&mut self, key: u64) {
         let Some(nursery) = self.nurseries.get(&key) else { return };
-        // After a monitor that is gone nobody knows which of them others were made in.
-        let may_hold = |other: &Nursery| other.inside && other.identity == nursery.identity;
-        let holds = nursery.number == 0 && self.nurseries.values().any(may_hold);
-        if nursery.retired && nursery.labels.is_empty() && nursery.pending.is_empty() && !holds {
+        let is_inside =
+            |other: &Nursery| matches!(other.keeper, Keeper::Nursery { parent, .. } if parent == key);
+        let is_empty = nursery.labels.is_empty() && nursery.pending.is_empty();
+        // Only those that are shared have others in them.
+        let holds = || nursery.number == 0 && self.nurseries.values().any(is_inside);
+        if nursery.retired && is_empty && !holds() {
             self.quit(key);
         }
     }
@@ -340,10 +339,6 @@ impl Monitor {
     /// A nursery's process has ended: what it said before is heard still.
     pub(crate) fn process_gone(&mut self, key: u64) {
         if let Some(nursery) = self.nurseries.get_mut(&key) {
-            if let Keeper::Nursery { parent, number: Some(number) } = nursery.keeper {
-                self.inside.remove(&(parent, number));
-            }
-            nursery.keeper = Keeper::Nobody;
             nursery.quitting = true;
         }
         while self.hear_once(key) {}
@@ -380,9 +375,6 @@ impl Monitor {
                 self.say(Word::Ended(label));
             }
         }
-        if let Keeper::Nursery { parent, number: Some(number) } = nursery.keeper {
-            self.inside.remove(&(parent, number));
-        }
         let is_below =
             |other: &Nursery| matches!(other.keeper, Keeper::Nursery { parent, .. } if parent == key);
         let below: Vec<u64> = if nursery.number == 0 {
@@ -393,9 +385,6 @@ impl Monitor {
         };
         for other in below {
             let Some(nursery) = self.nurseries.get_mut(&other) else { continue };
-            if let Keeper::Nursery { parent, number: Some(number) } = nursery.keeper {
-                self.inside.remove(&(parent, number));
-            }
             nursery.keeper = Keeper::Nobody;
             if nursery.channel.is_none() {
                 self.finish(other);
@@ -408,13 +397,8 @@ impl Monitor {
             self.numbered.remove(&nursery.number);
             self.say_nursery_ended(nursery.number);
         }
-        if nursery.inside {
-            let retired = |other: &Nursery| other.retired && other.number == 0;
-            let all: Vec<u64> =
-                self.nurseries.iter().filter(|(_, other)| retired(other)).map(|(key, _)| *key).collect();
-            for other in all {
-                self.tidy(other);
-            }
+        if let Keeper::Nursery { parent, .. } = nursery.keeper {
+            self.tidy(parent);
         }
     }
 
@@ -478,7 +462,7 @@ impl Monitor {
                 let _ = signal::kill(number as i32, SIGKILL);
             }
             Keeper::Nursery { parent, number: Some(number) } => {
-                let [low, high] = label_words(0);
+                let [low, high] = label_words(label_of(nursery.number));
                 let words = [number, SIGKILL as u32, low, high];
                 let header = Header { kind: message::kind::SIGNAL, words, ..Header::default() };
                 let told =

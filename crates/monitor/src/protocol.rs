@@ -32,6 +32,8 @@
 
 /// The versions of this protocol that this code speaks: the lowest and the highest.
 pub const VERSIONS: [u32; 2] = [1, 1];
+/// The numbers of domains and nurseries are below this one: those above are the monitor's own.
+pub const NUMBERS_END: u64 = 1 << 63;
 /// The longest note of what is kept.
 pub const LONGEST_NOTE: usize = 1024;
 /// The most nurseries of their own, of all clients together.
