@@ -72,6 +72,8 @@ pub(crate) struct Nursery {
     pub(crate) fault: (u32, u32),
     /// It ends when it is empty.
     pub(crate) retired: bool,
+    /// It was made for domains that are asked for later, by others than its client: it is empty now, and only ends when it is told to.
+    pub(crate) for_others: bool,
     quitting: bool,
     pub(crate) until: Option<Instant>,
     listener: Option<Listener>,
@@ -92,6 +94,7 @@ impl Nursery {
             own_numbers: false,
             fault: (0, 0),
             retired: false,
+            for_others: false,
             quitting: false,
             until: None,
             listener: None,
@@ -283,7 +286,7 @@ impl Monitor {
     pub(crate) fn retire(&mut self, client: u64) {
         let mut all = Vec::new();
         for (key, nursery) in &mut self.nurseries {
-            if nursery.client == client && nursery.number != 0 {
+            if nursery.client == client && nursery.number != 0 && !nursery.for_others {
                 nursery.retired = true;
                 all.push(*key);
             }

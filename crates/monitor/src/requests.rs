@@ -318,6 +318,7 @@ impl Monitor {
         }
         if let Some(nursery) = self.nurseries.get_mut(&key) {
             nursery.keeper = Keeper::Nursery { parent, number: None };
+            nursery.for_others = alone;
         }
         let sent = if alone { Ok(()) } else { self.send_births(number, request, given, key, request.atomic) };
         self.flush(parent);
