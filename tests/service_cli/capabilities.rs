@@ -88,3 +88,51 @@ print(name.decode(), os.read(files[0], 100).decode(), flush=True)
     assert!(wrong.contains("reader"), "{wrong}");
     assert!(served.fails(125, &["send", "reader"]).contains("--fd"));
 }
+
+#[test]
+fn what_a_domain_creates_has_no_more_than_it_and_ends_with_it() {
+    let served = Served::start(&[]);
+    let beget = program("beget-under-test");
+    let beget = beget.to_str().unwrap();
+    let folder = beget.rsplit_once('/').unwrap().0;
+    let secret = served.scratch.file("secret", "not for it");
+    let log = served.scratch.at("log");
+    // What it creates asks for a file that its creator cannot read; another holds nothing but the system's own files, and stays.
+    let script = format!(
+        "\"$0\" spawn --socket fd:spawn --tied --stdio --read {secret} thief --base -- cat {secret} || echo refused
+         \"$0\" spawn --socket fd:spawn child --base -- sleep 1000 && echo made
+         exec sleep 1000"
+    );
+    served.ok(&[
+        "spawn",
+        "maker",
+        "--spawner",
+        "--spawn",
+        "--base",
+        "--exec",
+        folder,
+        "--stdout",
+        &log,
+        "--stderr",
+        &log,
+        "--",
+        "sh",
+        "-c",
+        &script,
+        beget,
+    ]);
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    until("made", || said().contains("made") || said().contains("beget: "));
+    assert!(
+        said().contains("ermission denied") && said().contains("refused") && said().contains("child\nmade"),
+        "{}",
+        said()
+    );
+    let list = served.json(&["ps"]);
+    let find = |name: &str| list.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
+    assert_eq!(find("child")["parent"], find("maker")["id"], "{list}");
+    assert!(served.ok(&["ps"]).contains("\n  child "), "below its creator");
+    served.ok(&["kill", "maker"]);
+    assert_eq!(served.names(), Vec::<String>::new());
+    assert!(!said().contains("not for it"), "{}", said());
+}

@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 
 use beget_tests::{Need, Scratch, finish, has, program, skip, text};
 
+use super::served::{Served, until};
+
 const UNITS: &[(&str, &str)] = &[
     ("beget-service.socket", include_str!("../../packaging/systemd/user/beget-service.socket")),
     ("beget-service.service", include_str!("../../packaging/systemd/user/beget-service.service")),
@@ -41,5 +43,42 @@ fn systemd_takes_the_units() {
         let said = text(&output.stderr);
         let ours: Vec<&str> = said.lines().filter(|line| line.contains("beget-")).collect();
         assert!(ours.is_empty(), "{flag}: {said}");
+    }
+}
+
+/// Both parts, each started by whoever passes it a socket when somebody connects, as systemd does.
+#[test]
+fn the_parts_run_on_sockets_that_are_passed() {
+    let test = "the_parts_run_on_sockets_that_are_passed";
+    if !has("systemd-socket-activate") {
+        return skip(test, Need::Machine("systemd-socket-activate"));
+    }
+    let served = Served::none();
+    let state = served.scratch.at("s.d");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let at_monitor = format!("{state}/monitor.sock");
+    let beget = program("beget-under-test");
+    let part = |name: &str, socket: &str, words: &[&str]| {
+        let part = format!("{name}-part");
+        Command::new("systemd-socket-activate")
+            .args(["--seqpacket", "--listen", socket, "--fdname", name, beget.to_str().unwrap(), &part])
+            .args(["--state", &state])
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(served.scratch.at(name)).unwrap())
+            .spawn()
+            .unwrap()
+    };
+    let mut parts =
+        [part("monitor", &at_monitor, &[]), part("service", &served.socket(), &["--monitor", &at_monitor])];
+    let listens = |path: &str| std::path::Path::new(path).exists();
+    until("listening", || listens(&at_monitor) && listens(&served.socket()));
+    served.ok(&["spawn", "job", "--base", "--", "sh", "-c", "exit 4"]);
+    served.fails(4, &["wait", "job"]);
+    served.ok(&["serve", "--stop"]);
+    for part in &mut parts {
+        assert!(part.wait().unwrap().success());
     }
 }

@@ -203,7 +203,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
         usage: "[FLAGS] NAME...",
         summary: "end domains and all that they left",
         text: "Ends each domain: what others can ask of it is cut off first, then every process of it is ended, to the last grandchild, and \
-               the domains that it created; then `kill` returns. With --grace it is asked before that. With --signal it only gets that signal.",
+               the domains that it created; then `kill` returns. With --grace, its own or one \
+               given to `kill`, it is asked before that. With --signal it only gets that signal.",
         examples: &[
             ("beget kill --grace 5s web", "asked, and ended after five seconds"),
             ("beget kill --signal HUP web", "a signal and no more"),

@@ -17,7 +17,7 @@
 //! | `HOLDINGS` | `LOOK` | | | `HOLDINGS` |
 //! | `WAIT` | `WAIT` | milliseconds (u64; 0 does not wait, `u64::MAX` without an end) | | `RECORDS` with one that has ended, or `NOT_YET` |
 //! | `SIGNAL` | `SIGNAL` | signal (u32) | | `DONE` |
-//! | `KILL` | `SIGNAL` | grace in milliseconds (u64) | | `RECORDS` with one, when nothing of it is left |
+//! | `KILL` | `SIGNAL` | grace in milliseconds (u64; `u64::MAX` for what it has of its own) | | `RECORDS` with one, when nothing of it is left |
 //! | `SEND` | `SEND` | name (str) | what is given | `DONE` |
 //! | `ASKED` | `SEND` | milliseconds (u64) | | `NAME`, or `NOT_YET` |
 //! | `ATTENUATE` | | rights (u32), no more than one has | | `CAPABILITY` |
@@ -127,6 +127,12 @@ pub mod error {
     pub const KERNEL: u32 = 10;
     /// The one who asks may not be served: another user, or one who is more confined than the service.
     pub const CLIENT: u32 = 11;
+}
+
+/// What a [`Record`] says of why a domain ended, where others decide by it what to do.
+pub mod report {
+    /// Somebody who had the right asked for it.
+    pub const KILLED: &str = "it was killed on request";
 }
 
 /// What is wanted of a domain that is to be made.

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub(crate) use holdings::show_if_there;
 use record::as_json;
 pub(crate) use record::by_parent;
-pub(crate) use spawn::{Making, spawn};
+pub(crate) use spawn::{Maker, Making, spawn};
 pub(crate) use tables::{cut, held, state_in_full};
 
 use crate::options::{ForService, Options, Socket};
@@ -140,7 +140,7 @@ pub(crate) fn kill(options: &Options) -> Result<u8, Failure> {
     for mut domain in domains(asked)? {
         match asked.signal {
             Some(signal) => failures.extend(domain.signal(signal).err()),
-            None => match domain.kill(asked.grace.unwrap_or_default()) {
+            None => match domain.kill(asked.grace) {
                 Ok(record) => records.push(record),
                 Err(error) => failures.push(error),
             },

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use beget::{Command, ParcelOptions, Promise, Root, Stdio};
 use beget_monitor::protocol::policy;
-use beget_service::{Domain, Fault, Service, Wish};
+use beget_service::{Capability, Domain, Fault, Service, Spawner, Wish};
 use beget_spec::Spec;
 use rustix::fs::{Mode, OFlags};
 
 use super::record::as_json;
 use super::{Failure, exit_code, failed};
-use crate::options::Options;
+use crate::options::{ForService, Options, Socket};
 use crate::{FAILED, serve, show, tell, terminal};
 
 /// A domain that is to be made.
@@ -26,29 +26,70 @@ pub(crate) struct Making<'a> {
     pub(crate) name: &'a str,
 }
 
+/// Who is asked to make a domain: the service, or, inside a domain, what it holds in the slot `spawn`.
+pub(crate) enum Maker {
+    Service(Service),
+    Spawner(Spawner),
+}
+
+impl Maker {
+    /// What `--socket` says, or this user's service, which is started when there is none.
+    fn find(asked: &ForService) -> Result<Maker, Failure> {
+        let Some(Socket::Held(slot)) = &asked.socket else {
+            return serve::session_or_start(asked).map(Maker::Service);
+        };
+        let socket = Socket::held(slot).map_err(|message| (message, FAILED))?;
+        match Capability::from_fd(socket).map_err(failed)? {
+            Capability::Session(service) => Ok(Maker::Service(service)),
+            Capability::Spawner(spawner) => Ok(Maker::Spawner(spawner)),
+            Capability::Domain(_) => {
+                Err((format!("slot {slot}: it is a right to a domain, and not to create one"), FAILED))
+            }
+        }
+    }
+
+    fn service(&mut self, what: &str) -> beget_service::Result<&mut Service> {
+        match self {
+            Maker::Service(service) => Ok(service),
+            Maker::Spawner(_) => {
+                let words =
+                    "takes a session; what is made with the spawn capability has no more than its creator";
+                Err(beget_service::Error::caller(&format!("{what}: {words}")))
+            }
+        }
+    }
+
+    fn spawn(&mut self, wish: Wish) -> beget_service::Result<Domain> {
+        match self {
+            Maker::Service(service) => service.spawn(wish),
+            Maker::Spawner(spawner) => spawner.spawn(wish),
+        }
+    }
+}
+
 impl Making<'_> {
     /// Makes it. One that is refused a private root goes without when that was given up by name.
-    pub(crate) fn make(&self, service: &mut Service) -> Result<Domain, Failure> {
+    pub(crate) fn make(&self, maker: &mut Maker) -> Result<Domain, Failure> {
         let spec = &self.options.spec;
         let given_up = spec.root && spec.degraded.contains(&Promise::Root);
-        match self.make_as(service, spec) {
+        match self.make_as(maker, spec) {
             Err(error) if given_up && error.fault() == Fault::Birth(beget::Fault::Unkept) => {
                 let mut without = spec.clone();
                 (without.root, without.inside) = (false, Root::new());
-                self.make_as(service, &without).map_err(failed)
+                self.make_as(maker, &without).map_err(failed)
             }
             other => other.map_err(failed),
         }
     }
 
-    fn make_as(&self, service: &mut Service, spec: &Spec) -> beget_service::Result<Domain> {
+    fn make_as(&self, maker: &mut Maker, spec: &Spec) -> beget_service::Result<Domain> {
         let options = self.options;
         let asked = &options.service;
         let mut command = spec.command().map_err(|error| beget_service::Error::caller(&error))?;
         command.support(options.support).channel(true);
         self.give_streams(&mut command)?;
         for handed in &asked.capabilities {
-            let mut held = service.open(&handed.domain)?;
+            let mut held = maker.service("flag --capability")?.open(&handed.domain)?;
             command.slot(&handed.slot, held.attenuate(handed.rights)?.into_fd());
         }
         let mut ours = None;
@@ -59,7 +100,7 @@ impl Making<'_> {
         }
         // A nursery of its own outlives the monitor where the others do.
         let nursery = spec.root || asked.spawner;
-        let lasting = nursery && service.state()?.policy == policy::LIVE;
+        let lasting = nursery && maker.service("a nursery of its own")?.state()?.policy == policy::LIVE;
         let parcel = command.parcel(ParcelOptions { lasting, spawner: asked.spawner })?;
         let holdings = show::as_json(parcel.description(), options).to_string();
         let mut wish = Wish::new(parcel)
@@ -74,7 +115,7 @@ impl Making<'_> {
         if let Some(end) = ours {
             wish = wish.spawner(end);
         }
-        service.spawn(wish)
+        maker.spawn(wish)
     }
 
     /// What it holds, in a word each, for lists.
@@ -146,8 +187,8 @@ pub(crate) fn spawn(options: Options) -> Result<u8, Failure> {
         Some(name) => super::named(name)?,
         None => "",
     };
-    let mut service = serve::session_or_start(asked)?;
-    let mut domain = Making { options: &options, name }.make(&mut service)?;
+    let mut maker = Maker::find(asked)?;
+    let mut domain = Making { options: &options, name }.make(&mut maker)?;
     if asked.tied {
         let record = domain.wait().map_err(failed)?;
         if options.json {

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use beget_service::protocol::{Life, Record};
+use beget_service::protocol::{Life, Record, report};
 use beget_service::{Domain, Fault, Service};
 use beget_spec::Manifest;
 use beget_spec::manifest::{Restart, Wanted};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::domains::{Failure, Making, failed};
+use crate::domains::{Failure, Maker, Making, failed};
 use crate::options::{Handed, Options};
 use crate::parse::Wrong;
 use crate::{FAILED, say, say_wrong};
@@ -130,12 +130,13 @@ impl Keeper {
         }
         let mut service = Service::connect(&self.socket).map_err(failed)?;
         let mut domain = self.find(&mut service)?;
+        let mut maker = Maker::Service(service);
         let mut failures = 0;
         loop {
             let begun = Instant::now();
             let outcome = match domain.take() {
                 Some(domain) => Ok(domain),
-                None => self.start(&mut service),
+                None => self.start(&mut maker),
             };
             let ended = match outcome {
                 Ok(mut domain) => {
@@ -174,19 +175,20 @@ impl Keeper {
         Ok((!record.has_ended() || record.started >= self.since).then_some(domain))
     }
 
-    fn start(&self, service: &mut Service) -> Result<Domain, Failure> {
+    fn start(&self, maker: &mut Maker) -> Result<Domain, Failure> {
         let wanted = &self.wanted;
         let mut options = Options { spec: wanted.spec.clone(), ..Options::new() };
         options.service.streams.clone_from(&wanted.streams);
         options.service.spawner = wanted.spawner;
         options.service.capabilities = handed(wanted)?;
-        Making { options: &options, name: &wanted.name }.make(service)
+        Making { options: &options, name: &wanted.name }.make(maker)
     }
 }
 
-/// Whether it is to be started again after this end, or after it could not be started.
+/// Whether it is to be started again after this end, or after it could not be started. Whoever kills it does not want it.
 fn is_wanted_again(restart: Restart, ended: Option<&Record>) -> bool {
     match restart {
+        _ if ended.is_some_and(|record| record.report == report::KILLED) => false,
         Restart::Never => false,
         Restart::Always => true,
         Restart::OnFailure => ended.is_none_or(|record| record.life != Life::Exited(0)),
@@ -210,6 +212,9 @@ mod tests {
         ] {
             assert_eq!(is_wanted_again(restart, Some(&ended(life))), again, "{restart:?} {life:?}");
         }
+        let killed = Record { report: report::KILLED.to_owned(), ..ended(Life::Killed(9)) };
+        assert!(!is_wanted_again(Restart::Always, Some(&killed)));
+        assert!(is_wanted_again(Restart::OnFailure, None));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use beget_service::{Fault, Service};
 
 use super::path;
-use crate::domains::{Failure, failed, session};
+use crate::domains::{Failure, failed};
 use crate::options::ForService;
 use crate::{FAILED, say};
 
@@ -32,9 +32,6 @@ pub(super) fn is_detached() -> bool {
 
 /// A session with the service that is meant; one is started when none runs.
 pub(crate) fn session_or_start(asked: &ForService) -> Result<Service, Failure> {
-    if asked.socket.as_ref().is_some_and(crate::options::Socket::is_held) {
-        return session(asked);
-    }
     let path = path(asked)?;
     match Service::connect(&path) {
         Err(error) if error.fault() == Fault::NotRunning => start(&path),

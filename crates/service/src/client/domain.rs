@@ -149,14 +149,14 @@ impl Domain {
         self.link.ask(&self.part, kind::SIGNAL, body.body(), &[], &[kind::DONE]).map(drop)
     }
 
-    /// Ends it and all that it left, and waits until nothing is left. It is asked first (SIGTERM) and has `grace` to end by itself. What
-    /// is said on its channel and its own capabilities is cut off before that. Takes [`right::SIGNAL`].
+    /// Ends it and all that it left, and waits until nothing is left. It is asked first (SIGTERM) and has `grace` to end by itself, or what
+    /// it was spawned with. What is said on its channel and its own capabilities is cut off before that. Takes [`right::SIGNAL`].
     ///
     /// # Errors
     /// [`Fault::NoRight`], [`Fault::Gone`]. One that has ended already is no error.
-    pub fn kill(&mut self, grace: Duration) -> Result<Record> {
+    pub fn kill(&mut self, grace: impl Into<Option<Duration>>) -> Result<Record> {
         let mut body = Writer::new();
-        body.u64(milliseconds(grace));
+        body.u64(grace.into().map_or(u64::MAX, milliseconds));
         let answer = self.link.ask(&self.part, kind::KILL, body.body(), &[], &[kind::RECORDS])?;
         one_record(&self.part, &answer)
     }

@@ -9,7 +9,7 @@ use beget_monitor::protocol::kind as monitor;
 use super::connections::{Connected, Doing, Subject};
 use super::monitor::Pending;
 use super::{Over, Server, look};
-use crate::protocol::{State, VERSIONS, error, kind, right, subject};
+use crate::protocol::{State, VERSIONS, error, kind, report, right, subject};
 use crate::request::Request;
 
 /// The highest number of a signal.
@@ -121,7 +121,7 @@ impl Server {
             Request::Kill(grace) => {
                 self.wait_for(key, id, Doing::Work(None));
                 let own = self.register.get(id).map_or(0, |domain| domain.intent.wanted.grace);
-                self.kill(id, if grace == u64::MAX { own } else { grace }, "it was killed on request");
+                self.kill(id, if grace == u64::MAX { own } else { grace }, report::KILLED);
             }
             _ if revoked => self.refuse(key, error::ENDED, 0, "it has ended, or is being ended"),
             Request::Signal(number) if number > HIGHEST_SIGNAL => {
