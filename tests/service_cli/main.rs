@@ -1,10 +1,12 @@
 //! The service from the command line: a real one for each test, at a socket of its own, as root and as an ordinary user.
 
+mod births;
 mod capabilities;
 mod lives;
 mod manifests;
 mod served;
 mod units;
+mod users;
 
 use beget_tests::{mark, marked, text};
 use served::{Served, until};
