@@ -5,6 +5,7 @@ mod capabilities;
 mod lives;
 mod manifests;
 mod served;
+mod traced;
 mod units;
 mod users;
 
