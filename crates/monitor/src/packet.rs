@@ -267,7 +267,8 @@ impl Connection {
             let vector = &mut [std::io::IoSliceMut::new(&mut scratch.0)];
             let came = match rustix::net::recvmsg(&self.socket, vector, &mut control, flags) {
                 Ok(came) => came,
-                Err(rustix::io::Errno::INTR) => continue,
+                // Told once, before what the other end had said: it is gone and had not read everything. What it said last may be why.
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => continue,
                 Err(rustix::io::Errno::AGAIN) if wait => {
                     let mut watched =
                         [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::IN)];
@@ -423,6 +424,18 @@ mod tests {
             let came = theirs.receive(&mut scratch, false);
             assert!(matches!(came, Ok(Came::Malformed(_))), "{case:?}: {came:?}");
         }
+    }
+
+    #[test]
+    fn what_was_said_last_is_heard_from_one_who_did_not_read() {
+        let mut scratch = Scratch::default();
+        let (ours, theirs) = Connection::pair().unwrap();
+        let mut theirs = Connection::new(theirs);
+        theirs.send(1, 1, b"nobody reads this", &[]).unwrap();
+        ours.send(100, 0, b"why", &[]).unwrap();
+        drop(ours);
+        assert_eq!(packet(theirs.receive(&mut scratch, true)).body, b"why");
+        assert!(matches!(theirs.receive(&mut scratch, true), Ok(Came::Closed)));
     }
 
     #[test]

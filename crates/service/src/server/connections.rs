@@ -11,6 +11,7 @@ use beget_monitor::packet::{Came, Connection};
 use beget_monitor::protocol::kind as monitor;
 use beget_sys::Errno;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with};
 
 use super::keep::Note;
@@ -21,6 +22,8 @@ use crate::protocol::{error, kind, right};
 
 /// The most sessions of one user.
 const MOST_SESSIONS: usize = 1024;
+/// How many the monitor is asked about at a time: whoever connects again and again has no more of it than that.
+const MOST_STRANGERS: usize = 8;
 /// How many are accepted in one turn.
 const ACCEPTED_AT_ONCE: usize = 16;
 
@@ -144,7 +147,7 @@ impl Connected {
 impl Server {
     /// Lets clients connect.
     pub(crate) fn listen(&mut self) {
-        if !self.listening && self.link.is_ready() {
+        if !self.listening && self.link.is_ready() && self.link.strangers() < MOST_STRANGERS {
             let data = EventData::new_u64(LISTENER);
             self.listening = epoll::add(&self.epoll, &self.options.listener, data, EventFlags::IN).is_ok();
         }
@@ -160,6 +163,9 @@ impl Server {
     /// Clients have connected.
     pub(crate) fn accept(&mut self) {
         for _ in 0..ACCEPTED_AT_ONCE {
+            if self.link.strangers() >= MOST_STRANGERS {
+                return self.do_not_listen();
+            }
             match accept_with(&self.options.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => self.meet(socket),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
@@ -184,6 +190,10 @@ impl Server {
 
     /// A new session: the monitor is asked who it is.
     fn meet(&mut self, socket: OwnedFd) {
+        // Nobody waits for an answer there.
+        if is_closed(&socket) {
+            return;
+        }
         let key = self.number();
         let Ok(peer) = rustix::net::sockopt::socket_peercred(&socket) else { return };
         let user = peer.uid.as_raw();
@@ -465,6 +475,13 @@ pub(crate) fn error_body(code: u32, errno: u32, words: &str) -> Vec<u8> {
     let mut body = Writer::new();
     body.u32(code).u32(errno).str(words);
     body.into_body()
+}
+
+/// Whether there is nobody at the other end.
+fn is_closed(socket: impl AsFd) -> bool {
+    let mut watched = [PollFd::new(&socket, PollFlags::empty())];
+    let _ = rustix::event::poll(&mut watched, Some(&rustix::event::Timespec::default()));
+    watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 /// A socket of the kind that connections are, whoever gave it.

@@ -71,6 +71,8 @@ pub(crate) struct Link {
     out: Outbox,
     watched: Option<EventFlags>,
     pending: HashMap<u64, Pending>,
+    /// How many clients it is being asked about.
+    strangers: usize,
     asked: u64,
     number: u32,
     /// Its epoch and policy, until they are written down.
@@ -94,6 +96,11 @@ impl Link {
     /// Something that it was told has not gone yet.
     pub(crate) fn is_behind(&self) -> bool {
         self.connection.is_some() && !self.out.is_empty()
+    }
+
+    /// How many clients it is being asked about.
+    pub(crate) fn strangers(&self) -> usize {
+        self.strangers
     }
 
     /// How many bytes wait.
@@ -157,6 +164,7 @@ impl Server {
         let request = self.link.asked;
         let told = self.tell_monitor(kind, request, body, descriptors);
         if told && !matches!(pending, Pending::Nothing) {
+            self.link.strangers += usize::from(matches!(pending, Pending::Client(_)));
             self.link.pending.insert(request, pending);
         }
         told
@@ -211,6 +219,7 @@ impl Server {
         link.out = Outbox::default();
         link.living.clear();
         link.said = None;
+        link.strangers = 0;
         let pending = std::mem::take(&mut link.pending);
         self.timers.set(SOON, Timer::Connect);
         for pending in pending.into_values() {
@@ -230,6 +239,10 @@ impl Server {
         let mut reader = Reader::new(&packet.body);
         let reader = &mut reader;
         let pending = self.link.pending.remove(&packet.request).unwrap_or(Pending::Nothing);
+        if matches!(pending, Pending::Client(_)) {
+            self.link.strangers -= 1;
+            self.listen();
+        }
         match packet.kind {
             kind::WELCOME => {
                 let (version, policy) = (reader.u32()?, reader.u32()?);
