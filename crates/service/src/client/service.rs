@@ -162,7 +162,16 @@ impl AsFd for Service {
 }
 
 fn session(path: &Path, part: &str) -> Result<Link> {
-    let mut link = Link::new(connect(path)?)?;
-    let welcome = link.hello(part, Some(FIRST_ANSWER))?;
+    let until = Instant::now() + PATIENCE;
+    let (link, welcome) = loop {
+        let mut link = Link::new(connect(path)?)?;
+        match link.hello(part, Some(FIRST_ANSWER)) {
+            // It was killed before it knew us; the next one takes whoever waits at the socket.
+            Err(error) if error.fault() == Fault::Gone && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            welcome => break (link, welcome?),
+        }
+    };
     if welcome.subject == subject::SESSION { Ok(link) } else { Err(Error::confused(part)) }
 }
