@@ -100,6 +100,19 @@ fn a_runtime_is_there_only_for_the_feature() {
     assert_eq!(more, ["libc", "mio", "pin_project_lite", "socket2", "tokio"]);
 }
 
+/// The monitor is what everybody trusts: nothing gets into it unseen.
+#[test]
+fn the_monitor_draws_in_little() {
+    let Some(root) = sources("the_monitor_draws_in_little") else { return };
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        return skip("the_monitor_draws_in_little", Need::Machine("to be run by cargo"));
+    };
+    let all = tree(&cargo, &root, &["--package", "beget-monitor"]);
+    let names: BTreeSet<&str> = all.iter().filter_map(|line| line.split(' ').next()).collect();
+    let allowed = ["beget_monitor", "beget_plan", "beget_sys", "bitflags", "linux_raw_sys", "rustix"];
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), allowed);
+}
+
 #[test]
 fn unsafe_stays_in_its_rooms() {
     let Some(root) = sources("unsafe_stays_in_its_rooms") else { return };

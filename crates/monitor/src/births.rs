@@ -18,7 +18,7 @@ use crate::protocol::{NUMBERS_END, place};
 /// What of an item's flags whoever asks may say.
 const ALLOWED: u32 = flag::KEPT | flag::UNHELD | flag::WITHOUT_GROUPS;
 /// How many descriptors of a nursery's plan the monitor puts in.
-pub(crate) const PUT_IN: usize = 3;
+pub const PUT_IN: usize = 3;
 
 /// What a nursery that is born in another is known by there: no domain's number.
 pub(crate) fn label_of(nursery: u64) -> u64 {
@@ -32,22 +32,28 @@ pub(crate) fn nursery_of(label: u64) -> Option<u64> {
 
 /// A checked request; the batch is borrowed from its body.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
-    pub(crate) client: u64,
-    pub(crate) place: u32,
-    pub(crate) nursery: u64,
-    pub(crate) atomic: bool,
+pub struct Request<'a> {
+    /// Whose births they are, or 0.
+    pub client: u64,
+    /// Where: [`place`].
+    pub place: u32,
+    /// The number of the nursery that is meant, or 0.
+    pub nursery: u64,
+    /// All or nothing.
+    pub atomic: bool,
     batch: Batch<'a>,
     count: usize,
     /// The labels of its domains, in order.
-    pub(crate) labels: Vec<u64>,
+    pub labels: Vec<u64>,
 }
 
 /// A batch as a nursery takes it.
 #[derive(Debug)]
-pub(crate) struct Encoded {
-    pub(crate) body: Vec<u8>,
-    pub(crate) descriptors: Vec<Rc<OwnedFd>>,
+pub struct Encoded {
+    /// The message's body.
+    pub body: Vec<u8>,
+    /// Its descriptors.
+    pub descriptors: Vec<Rc<OwnedFd>>,
 }
 
 fn wrong(words: impl Into<String>) -> Refusal {
@@ -57,8 +63,8 @@ fn wrong(words: impl Into<String>) -> Refusal {
 /// Checks the body of a request that came with `given` descriptors.
 ///
 /// # Errors
-/// What is wrong with it.
-pub(crate) fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
+/// What is wrong with it: `EINVAL`, or `E2BIG` where it is more than a nursery takes.
+pub fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
     let mut reader = Reader::new(body);
     let fields = (|| Some((reader.u64()?, reader.u32()?, reader.u64()?, reader.u32()?, reader.u32()?)))();
     let (client, place, nursery, flags, count) =
@@ -114,11 +120,11 @@ pub(crate) fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
 
 /// How domains are born.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
+pub struct Manner {
     /// Their ends are kept until they are taken.
-    pub(crate) kept: bool,
+    pub kept: bool,
     /// Their pidfds are wanted, for their numbers mean nothing here.
-    pub(crate) held: bool,
+    pub held: bool,
 }
 
 impl Request<'_> {
@@ -128,7 +134,8 @@ impl Request<'_> {
     }
 
     /// The nursery's own birth, of a request that has one, with what the monitor puts in for its first descriptors.
-    pub(crate) fn nursery(&self, given: &[Rc<OwnedFd>], put_in: [Rc<OwnedFd>; PUT_IN]) -> Option<Encoded> {
+    #[must_use]
+    pub fn nursery(&self, given: &[Rc<OwnedFd>], put_in: [Rc<OwnedFd>; PUT_IN]) -> Option<Encoded> {
         let mut birth = self.batch.birth(0).filter(|_| self.first() == 1)?;
         // So that its parent lasts as long as it does, and tells the next monitor of it.
         birth.label = label_of(self.nursery);
@@ -144,13 +151,15 @@ impl Request<'_> {
     }
 
     /// Whether its nursery is in a PID namespace of its own.
-    pub(crate) fn has_own_numbers(&self) -> bool {
+    #[must_use]
+    pub fn has_own_numbers(&self) -> bool {
         let birth = self.batch.birth(0).filter(|_| self.first() == 1);
         birth.is_some_and(|birth| birth.namespaces & beget_sys::namespace::kind::PROCESSES != 0)
     }
 
     /// The domains' births.
-    pub(crate) fn domains(&self, given: &[Rc<OwnedFd>], manner: Manner) -> Encoded {
+    #[must_use]
+    pub fn domains(&self, given: &[Rc<OwnedFd>], manner: Manner) -> Encoded {
         let mut encoder = Encoder::new(self.labels.len());
         for index in self.first()..self.count {
             let Some(birth) = self.batch.birth(index) else { continue };

@@ -22,7 +22,7 @@ const USAGE: usize = size_of::<Usage>();
 
 /// What a nursery says.
 #[derive(Debug)]
-pub(crate) enum News {
+pub enum News {
     /// Births, each with the pidfd that came with it.
     Born(Vec<(Born, Option<OwnedFd>)>),
     /// A child changed: label, number, how, status, what it used.
@@ -33,7 +33,7 @@ pub(crate) enum News {
 
 /// What came of an attempt to read.
 #[derive(Debug)]
-pub(crate) enum Read {
+pub enum Read {
     /// A whole message.
     News(News),
     /// Nothing that is whole.
@@ -136,10 +136,9 @@ impl Channel {
     /// The next message, if it is all there.
     pub(crate) fn read(&mut self) -> Read {
         loop {
-            match self.parse() {
-                Some(Read::Nothing) => {}
-                Some(other) => return other,
-                None => return Read::Closed,
+            match parse(&mut self.incoming, &mut self.given) {
+                Read::Nothing => {}
+                other => return other,
             }
             let mut chunk = [0; HEADER + LONGEST];
             let wanted = HEADER + LONGEST - self.incoming.len();
@@ -157,49 +156,54 @@ impl Channel {
             }
         }
     }
-
-    /// Takes a message from what has come; `None` when that is none.
-    fn parse(&mut self) -> Option<Read> {
-        let Some(bytes) = self.incoming.first_chunk::<HEADER>() else { return Some(Read::Nothing) };
-        let header = Header::decode(bytes)?;
-        let length = header.length as usize;
-        if length > LONGEST || (header.descriptors != 0 && header.kind != kind::BORN) {
-            return None;
-        }
-        let Some(body) = self.incoming.get(HEADER..HEADER + length) else { return Some(Read::Nothing) };
-        let [first, how, status, _] = header.words;
-        let count = first as usize;
-        let news = match header.kind {
-            kind::BORN if count <= BORN_AT_ONCE && length == count * Born::SIZE => {
-                let mut births = Vec::with_capacity(count);
-                for at in (0..length).step_by(Born::SIZE) {
-                    let born = Born::decode(body, at)?;
-                    let pidfd = if born.pidfd == 1 { Some(self.given.pop_front()?) } else { None };
-                    births.push((born, pidfd));
-                }
-                News::Born(births)
-            }
-            kind::CHANGED if length == USAGE + 8 => {
-                let (usage, named) = body.split_first_chunk::<USAGE>()?;
-                let named = u64::from_ne_bytes(named.try_into().ok()?);
-                News::Changed(named, first, how, status, Box::new(*usage))
-            }
-            kind::ROLL if count <= LIVING_AT_ONCE && length == count * Living::SIZE => {
-                let living = (0..length).step_by(Living::SIZE).map(|at| {
-                    let living = Living::decode(body, at)?;
-                    Some((label([living.label_low, living.label_high]), living.number))
-                });
-                News::Living(living.collect::<Option<_>>()?, how != 0)
-            }
-            _ => return None,
-        };
-        self.incoming.drain(..HEADER + length);
-        Some(Read::News(news))
-    }
 }
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Takes a message from what has come, with its descriptors from what is given.
+pub fn parse(incoming: &mut Vec<u8>, given: &mut VecDeque<OwnedFd>) -> Read {
+    whole(incoming, given).unwrap_or(Read::Closed)
+}
+
+/// The same; `None` when what has come is none.
+fn whole(incoming: &mut Vec<u8>, given: &mut VecDeque<OwnedFd>) -> Option<Read> {
+    let Some(bytes) = incoming.first_chunk::<HEADER>() else { return Some(Read::Nothing) };
+    let header = Header::decode(bytes)?;
+    let length = header.length as usize;
+    if length > LONGEST || (header.descriptors != 0 && header.kind != kind::BORN) {
+        return None;
+    }
+    let Some(body) = incoming.get(HEADER..HEADER + length) else { return Some(Read::Nothing) };
+    let [first, how, status, _] = header.words;
+    let count = first as usize;
+    let news = match header.kind {
+        kind::BORN if count <= BORN_AT_ONCE && length == count * Born::SIZE => {
+            let mut births = Vec::with_capacity(count);
+            for at in (0..length).step_by(Born::SIZE) {
+                let born = Born::decode(body, at)?;
+                let pidfd = if born.pidfd == 1 { Some(given.pop_front()?) } else { None };
+                births.push((born, pidfd));
+            }
+            News::Born(births)
+        }
+        kind::CHANGED if length == USAGE + 8 => {
+            let (usage, named) = body.split_first_chunk::<USAGE>()?;
+            let named = u64::from_ne_bytes(named.try_into().ok()?);
+            News::Changed(named, first, how, status, Box::new(*usage))
+        }
+        kind::ROLL if count <= LIVING_AT_ONCE && length == count * Living::SIZE => {
+            let living = (0..length).step_by(Living::SIZE).map(|at| {
+                let living = Living::decode(body, at)?;
+                Some((label([living.label_low, living.label_high]), living.number))
+            });
+            News::Living(living.collect::<Option<_>>()?, how != 0)
+        }
+        _ => return None,
+    };
+    incoming.drain(..HEADER + length);
+    Some(Read::News(news))
 }

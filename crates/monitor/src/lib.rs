@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-mod births;
-mod channel;
+pub mod births;
+pub mod channel;
 pub mod fields;
 mod lasting;
 mod monitor;
@@ -21,3 +21,4 @@ mod service;
 
 pub use monitor::serve;
 pub use options::{Error, Options, Policy};
+pub use peer::Refusal;

@@ -15,11 +15,11 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Why somebody is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// For programs.
-    pub(crate) errno: Errno,
+    pub errno: Errno,
     /// For people.
-    pub(crate) words: String,
+    pub words: String,
 }
 
 impl Refusal {

@@ -8,6 +8,7 @@
 //! Safety idea: there is no libc and no heap; what is remembered lies in one structure beside the code, or on the stack. Whatever
 //! comes over the socket passes the same checks as a plan from anybody. A socket that is closed ends everything.
 
+mod answers;
 mod channel;
 pub mod embryo;
 mod kept;

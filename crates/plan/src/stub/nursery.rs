@@ -10,20 +10,20 @@
 //! be told yet stays with the kernel, as a child that has not been reaped, or where it is to be kept anyhow. So nothing is lost and
 //! nothing is queued. What is its own is closed by every exec, and no plan reaches it by number.
 
-use beget_sys::message::{READABLE, WRITABLE, Watched, accept, has_room, send, wait_for};
+use beget_sys::message::{READABLE, WRITABLE, Watched, accept, has_room, wait_for};
 use beget_sys::process::{self, Born as Newborn, Cradle};
 use beget_sys::signal::{self, SignalSet};
-use beget_sys::wait::{self, Change, Usage, option};
+use beget_sys::wait::{self, Change, option};
 use beget_sys::{Errno, Result, descriptor};
 
+use super::answers::{Lot, nothing, refuse, tell, told, told_as};
 use super::channel::{self, Body, Came, Line, ROOM};
 use super::kept::{End, Kept, Labels};
 use super::{CHANNEL, CREATOR, LISTENER, Start, reach, role, stack_in, tree};
 use crate::birth::{self, Birth, Room};
 use crate::encoding::Plan;
 use crate::message::{
-    self, BORN_AT_ONCE, Batch, Born, HEADER, Header, LIVING_AT_ONCE, Living, MOST_GIVEN, MOST_ITEMS, change,
-    flag, kind,
+    self, Batch, Born, Header, LIVING_AT_ONCE, Living, MOST_GIVEN, MOST_ITEMS, change, flag, kind,
 };
 use crate::op::Engine;
 
@@ -39,8 +39,6 @@ mod known {
 const SIGKILL: i32 = 9;
 const SIGCHLD: i32 = 17;
 const SIGCONT: i32 = 18;
-/// Bytes of what is told of a change: resource use and label.
-const CHANGED: usize = size_of::<Usage>() + 8;
 
 /// Rooms in the workplace, in words.
 const NUMBERS: usize = MOST_GIVEN / 2;
@@ -573,10 +571,6 @@ fn has_stopped(number: i32) -> bool {
     }
 }
 
-fn nothing(errno: Errno) -> Born {
-    Born { number: 0, op: u32::MAX, errno: errno.0 as u32, pidfd: 0 }
-}
-
 /// Gives up the supplementary groups, and gives them to be set again; `None` when there are none.
 fn give_up_groups() -> Result<Option<Body<'static>>> {
     let count = process::read_groups(&mut [])?;
@@ -594,92 +588,4 @@ fn known_of(children: &[u8], number: i32) -> u8 {
     let number = number as usize;
     let byte = children.get(number / tree::IN_A_BYTE).copied().unwrap_or(0);
     byte >> (number % tree::IN_A_BYTE * tree::BITS) & tree::MASK
-}
-
-fn told_as(happened: Change) -> (u32, i32) {
-    match happened {
-        Change::Exited(code) => (change::EXITED, code),
-        Change::Killed(signal, false) => (change::KILLED, signal),
-        Change::Killed(signal, true) => (change::DUMPED, signal),
-        Change::Stopped(signal) => (change::STOPPED, signal),
-        Change::Continued => (0, 0),
-    }
-}
-
-/// How a change is told: header and body.
-fn told(end: &End) -> (Header, [u8; CHANGED]) {
-    let words = [end.number as u32, end.how, end.status as u32, 0];
-    let header = Header { kind: kind::CHANGED, length: CHANGED as u32, words, ..Header::default() };
-    let mut body = [0; CHANGED];
-    for (place, byte) in body.iter_mut().zip(end.usage.bytes().iter().chain(&end.label.to_ne_bytes())) {
-        *place = *byte;
-    }
-    (header, body)
-}
-
-/// Tells of a change, if there is room for that; `false` when there is none.
-fn tell(end: &End) -> bool {
-    let (header, body) = told(end);
-    let mut bytes = [0; HEADER + CHANGED];
-    for (place, byte) in bytes.iter_mut().zip(header.encode().iter().chain(&body)) {
-        *place = *byte;
-    }
-    // So small a message is taken whole or not at all. A creator that is gone is found out elsewhere.
-    send(CHANNEL, &bytes, &[], false).is_ok()
-}
-
-/// What is to be answered still to a batch of which nothing can be done.
-fn refuse(line: Line, items: u32, errno: Errno) -> Option<Lot> {
-    let mut lot = Lot::new(line);
-    for _ in 0..items {
-        lot.add(nothing(errno), -1).then_some(())?;
-    }
-    Some(lot)
-}
-
-/// Births that were not answered yet.
-struct Lot {
-    line: Line,
-    births: [u8; BORN_AT_ONCE * Born::SIZE],
-    pidfds: [i32; BORN_AT_ONCE],
-    count: usize,
-    held: usize,
-}
-
-impl Lot {
-    fn new(line: Line) -> Lot {
-        Lot { line, births: [0; BORN_AT_ONCE * Born::SIZE], pidfds: [-1; BORN_AT_ONCE], count: 0, held: 0 }
-    }
-
-    /// Adds a birth, and answers when there is no room for another.
-    fn add(&mut self, born: Born, pidfd: i32) -> bool {
-        let places = self.births.chunks_exact_mut(Born::SIZE).nth(self.count).unwrap_or_default();
-        for (place, byte) in places.iter_mut().zip(born.encode()) {
-            *place = byte;
-        }
-        self.count += 1;
-        if let Some(place) = self.pidfds.get_mut(self.held).filter(|_| pidfd >= 0) {
-            *place = pidfd;
-            self.held += 1;
-        }
-        self.count < BORN_AT_ONCE || self.send()
-    }
-
-    fn send(&mut self) -> bool {
-        if self.count == 0 {
-            return true;
-        }
-        let body = self.births.get(..self.count * Born::SIZE).unwrap_or_default();
-        let pidfds = self.pidfds.get(..self.held).unwrap_or_default();
-        let header = Header {
-            kind: kind::BORN,
-            length: body.len() as u32,
-            descriptors: pidfds.len() as u32,
-            words: [self.count as u32, 0, 0, 0],
-        };
-        let sent = channel::answer(self.line, &header, [body, &[]], pidfds);
-        channel::close(pidfds);
-        (self.count, self.held) = (0, 0);
-        sent
-    }
 }
