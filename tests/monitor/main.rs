@@ -2,6 +2,7 @@
 
 mod births;
 mod clients;
+mod crowds;
 mod hostile;
 mod killed;
 

@@ -5,13 +5,14 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::rc::Rc;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::Duration;
 
 use beget_plan::message::{self, Header};
 use beget_plan::nursery::Identity;
 use beget_sys::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::monitor::Monitor;
 use crate::nurseries::{Keeper, Nursery, Pending};
@@ -46,7 +47,7 @@ impl Listener {
 /// What a socket's name says.
 struct Name {
     number: u64,
-    identity: Identity,
+    owner: Owner,
     made: Made,
 }
 
@@ -62,20 +63,32 @@ pub(crate) enum Made {
     },
 }
 
-fn name(identity: &Identity, number: u64, made: Made, unique: (u64, u64)) -> String {
-    let Identity { user, group, groups } = identity;
-    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
-    let mut groups = groups.join("+");
-    // A name has 255 bytes. Whoever is in more groups than fit is nobody to the next monitor, who bears nothing more in his nurseries.
-    if groups.len() > 120 {
-        groups = u32::MAX.to_string();
+/// Whose a nursery is, in few bytes, for the address of a socket is short: user, group, and what the groups come to. Nobody chooses his groups, so
+/// that they come to the same is chance, at one in 2^64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    user: u32,
+    group: u32,
+    groups: u64,
+}
+
+impl Owner {
+    pub(crate) fn of(identity: &Identity) -> Owner {
+        // FNV-1a.
+        let add = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let groups = identity.groups.iter().flat_map(|group| group.to_le_bytes());
+        Owner { user: identity.user, group: identity.group, groups: groups.fold(0xcbf2_9ce4_8422_2325, add) }
     }
+}
+
+fn name(identity: &Identity, number: u64, made: Made, unique: (u64, u64)) -> String {
+    let Owner { user, group, groups } = Owner::of(identity);
     let kind = match made {
         Made::Here => 'n',
         Made::Inside { own_numbers: false } => 'b',
         Made::Inside { own_numbers: true } => 'p',
     };
-    format!("{kind}-{number:x}-{user}-{group}-{groups}-{:x}-{:x}", unique.0, unique.1)
+    format!("{kind}-{number:x}-{user:x}-{group:x}-{groups:x}-{:x}-{:x}", unique.0 as u32, unique.1)
 }
 
 fn read_name(name: &OsStr) -> Option<Name> {
@@ -87,15 +100,21 @@ fn read_name(name: &OsStr) -> Option<Name> {
         _ => return None,
     };
     let number = u64::from_str_radix(parts.next()?, 16).ok()?;
-    let user = parts.next()?.parse().ok()?;
-    let group = parts.next()?.parse().ok()?;
-    let groups = parts.next()?;
-    let groups = if groups.is_empty() {
-        Vec::new()
-    } else {
-        groups.split('+').map(str::parse).collect::<Result<_, _>>().ok()?
-    };
-    Some(Name { number, identity: Identity { user, group, groups }, made })
+    let user = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let group = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let groups = u64::from_str_radix(parts.next()?, 16).ok()?;
+    Some(Name { number, owner: Owner { user, group, groups }, made })
+}
+
+/// Calls a nursery, without waiting until it takes the call.
+fn connect(path: &Path) -> Result<OwnedFd, Errno> {
+    let number = |errno: rustix::io::Errno| Errno(errno.raw_os_error());
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(number)?;
+    let address = SocketAddrUnix::new(path).map_err(number)?;
+    rustix::net::connect(&socket, &address).map_err(number)?;
+    Ok(socket)
 }
 
 impl Monitor {
@@ -126,16 +145,21 @@ impl Monitor {
         let Some(folder) = &self.folder else { return };
         let entries: Vec<_> = std::fs::read_dir(&folder.path).into_iter().flatten().flatten().collect();
         for entry in entries {
-            let Some(Name { number, identity, made }) = read_name(&entry.file_name()) else {
+            let Some(Name { number, owner, made }) = read_name(&entry.file_name()) else {
                 continue;
             };
-            let Ok(socket) = UnixStream::connect(entry.path()) else {
-                // Nobody listens there any more.
-                let _ = std::fs::remove_file(entry.path());
-                continue;
+            let socket = match connect(&entry.path()) {
+                Ok(socket) => socket,
+                // Others call there already, and it has not taken their calls. It is asked again by the next monitor.
+                Err(Errno::EAGAIN) => continue,
+                Err(_) => {
+                    // Nobody listens there any more.
+                    let _ = std::fs::remove_file(entry.path());
+                    continue;
+                }
             };
             let key = self.token();
-            let mut nursery = Nursery::new(socket.into(), Rc::new(identity), number, Keeper::Nobody);
+            let mut nursery = Nursery::new(socket, owner, number, Keeper::Nobody);
             let name = entry.file_name().into_string().unwrap_or_default();
             nursery.listen_at(Some(Listener { name, socket: None }));
             nursery.made(made);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use beget_plan::message::{self, Born, Header, label_words};
-use beget_plan::nursery::{self, Identity, Parts};
+use beget_plan::nursery::{self, Parts};
 use beget_plan::stub::role;
 use beget_sys::wait::{self, Change, option};
 use beget_sys::{Errno, signal};
@@ -18,7 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::births::label_of;
 use crate::channel::{Channel, Flushed};
 use crate::fields::Writer;
-use crate::lasting::{Listener, Made};
+use crate::lasting::{Listener, Made, Owner};
 use crate::monitor::{Client, End, Monitor};
 use crate::options::Policy;
 use crate::peer::Refusal;
@@ -54,7 +54,7 @@ pub(crate) enum Pending {
 /// A nursery.
 #[derive(Debug)]
 pub(crate) struct Nursery {
-    pub(crate) identity: Rc<Identity>,
+    pub(crate) owner: Owner,
     /// Its number for the service, or 0.
     pub(crate) number: u64,
     /// For whom it was made, or 0.
@@ -80,9 +80,9 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
-    pub(crate) fn new(channel: OwnedFd, identity: Rc<Identity>, number: u64, keeper: Keeper) -> Nursery {
+    pub(crate) fn new(channel: OwnedFd, owner: Owner, number: u64, keeper: Keeper) -> Nursery {
         Nursery {
-            identity,
+            owner,
             number,
             client: 0,
             keeper,
@@ -231,7 +231,7 @@ impl Monitor {
         if !self.watch_more(ours.as_fd(), key) {
             return Err(Refusal::new(Errno::ENOSPC, "a nursery cannot be watched"));
         }
-        let mut nursery = Nursery::new(ours, Rc::clone(&client.identity), number, keeper);
+        let mut nursery = Nursery::new(ours, Owner::of(&client.identity), number, keeper);
         nursery.client = owner;
         nursery.listener = listener.map(Listener::closed);
         self.nurseries.insert(key, nursery);

@@ -10,6 +10,7 @@ use beget_sys::Errno;
 
 use crate::births::{self, Encoded, Manner, Request};
 use crate::fields::{Reader, Writer};
+use crate::lasting::Owner;
 use crate::monitor::{Client, Domain, Monitor};
 use crate::nurseries::{Keeper, Pending};
 use crate::options::Policy;
@@ -244,7 +245,7 @@ impl Monitor {
                 let key = *self.numbered.get(&nursery).ok_or_else(none)?;
                 let there = self.nurseries.get(&key).filter(|nursery| nursery.listens()).ok_or_else(none)?;
                 let allowed = match &known {
-                    Some(client) => there.identity == client.identity,
+                    Some(client) => there.owner == Owner::of(&client.identity),
                     // Whoever it was made for.
                     None => client == 0,
                 };
