@@ -328,9 +328,12 @@ fn take_made(part: &str, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result
         } else {
             // Its cgroups are the service's to remove now.
             wish.parcel.delivered();
-            match (held, descriptors.next()) {
-                (1, Some(socket)) => Domain::new(socket, id, right::DOMAIN, name),
-                _ => Err(confused()),
+            match held {
+                1 => Domain::new(descriptors.next().ok_or_else(confused)?, id, right::DOMAIN, name),
+                _ => {
+                    let words = "it runs, but the service had no number left for a capability to it";
+                    Err(Error::new(format!("domain {name}"), words, Fault::Limit))
+                }
             }
         });
     }

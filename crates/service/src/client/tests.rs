@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use beget_monitor::fields::Writer;
 use beget_monitor::packet::{Came, Connection, Packet, Scratch};
+use beget_plan::message::Batch;
 
-use super::{Domain, Fault, Service};
-use crate::protocol::{Life, Record, error, kind, right, subject};
+use super::{Domain, Fault, Service, Wish};
+use crate::protocol::{Life, Record, Spawn, error, kind, right, subject, wanted};
 
 /// The other end.
 struct Other {
@@ -115,4 +116,50 @@ fn rights_are_named_in_words() {
     assert_eq!(super::rights("look,wait"), Ok(right::LOOK | right::WAIT));
     assert_eq!(super::rights("all"), Ok(right::DOMAIN));
     assert!(super::rights("look,").is_err());
+}
+
+/// What is asked for is what the protocol says, and each is told what became of it, in the words of its own parcel.
+#[test]
+fn a_batch_is_one_request_and_each_has_its_answer() {
+    let (socket, other) = other(|mut other| {
+        other.welcome(subject::SESSION);
+        let asked = other.next();
+        assert_eq!(asked.kind, kind::SPAWN);
+        let spawn = Spawn::decode(&asked.body).unwrap();
+        let own: u32 = spawn.domains.iter().map(|domain| domain.own).sum();
+        assert_eq!((spawn.domains.len(), own, spawn.atomic), (3, 3, false));
+        assert!(spawn.domains.iter().all(|domain| domain.flags & wanted::CHANNEL != 0));
+        assert_eq!((spawn.domains[1].timeout, spawn.domains[1].grace), (1500, 20));
+        let given = asked.descriptors.len() - own as usize;
+        assert!(Batch::check(&spawn.batch, 3, given).is_some());
+        // A request that is repeated has its token.
+        other.answer(kind::AGAIN, 0, &[0; 8]);
+        let again = other.next();
+        assert_eq!((again.request, &again.body), (asked.request, &asked.body));
+        let (_ours, theirs) = Connection::pair().unwrap();
+        let mut body = Writer::new();
+        body.u32(0).u32(0).u32(3);
+        body.u64(1).str("one").u32(100).u32(0).u32(0).u32(1);
+        body.u64(2).str("two").u32(0).u32(u32::MAX).u32(11).u32(0);
+        body.u64(3).str("three").u32(101).u32(0).u32(0).u32(0);
+        other
+            .connection
+            .send(kind::SPAWNED, again.request, body.body(), &[std::os::fd::AsFd::as_fd(&theirs)])
+            .unwrap();
+    });
+    let mut service = Service::from_fd(socket).unwrap();
+    let mut command = beget::Command::new("/bin/true");
+    command.grant(beget::Grant::Base).channel(true);
+    let mut wish = |name: &str| {
+        let parcel = command.parcel(beget::ParcelOptions::default()).unwrap();
+        Wish::new(parcel).name(name).timeout(Duration::from_millis(1500)).grace(Duration::from_millis(20))
+    };
+    let wishes = vec![wish("one"), wish("two"), wish("three")];
+    let made = service.batch(wishes, false).unwrap();
+    other.join().unwrap();
+    let faults: Vec<Option<Fault>> =
+        made.iter().map(|one| one.as_ref().err().map(super::Error::fault)).collect();
+    let kernel = Fault::Birth(beget::Fault::Kernel);
+    assert_eq!(faults, [None, Some(kernel), Some(Fault::Limit)]);
+    assert_eq!(made[0].as_ref().unwrap().id(), 1);
 }
