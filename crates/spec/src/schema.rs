@@ -226,3 +226,96 @@ fn schema_and_reader_agree() {
         assert_eq!(both(wrong), (false, false), "{wrong}");
     }
 }
+
+/// Of a manifest: a domain is what a profile is, and has the keys of a domain too.
+fn manifest_schema() -> Value {
+    let schema = schema();
+    let mut domain = schema["$defs"]["profile"].clone();
+    for (name, help) in crate::manifest::DOMAIN_KEYS {
+        let path = json!({"type": "string", "minLength": 1});
+        let mut value = match *name {
+            "needs" => json!({"type": "array", "items": {"type": "string"}}),
+            "restart" => json!({"enum": ["never", "on-failure", "always"]}),
+            "backoff" => property(&Key { name, help, kind: Kind::Duration(Least::None, |_, _| ()) }),
+            "restarts" => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+            "spawner" => json!({"type": "boolean"}),
+            "capability" => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            _ => path,
+        };
+        value["description"] = (*help).into();
+        domain["properties"][*name] = value;
+    }
+    json!({
+        "$schema": schema["$schema"],
+        "title": "A manifest of Beget: domains that a service starts",
+        "description": "Read by beget serve --manifest, in order of what the domains need of each other.",
+        "type": "object",
+        "properties": {
+            "domain": {"type": "object", "additionalProperties": domain},
+            "profile": schema["properties"]["profile"],
+        },
+        "required": ["domain"],
+        "additionalProperties": false,
+        "$defs": schema["$defs"],
+    })
+}
+
+const MANIFEST_KEPT: &str = include_str!("../beget-manifest.schema.json");
+
+#[test]
+fn the_schema_of_a_manifest_is_what_the_tables_of_keys_say() {
+    let now = format!("{:#}\n", manifest_schema());
+    if std::env::var_os("WRITE_SCHEMA").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/beget-manifest.schema.json");
+        return std::fs::write(path, &now).expect("the repository can be written");
+    }
+    assert!(
+        MANIFEST_KEPT == now,
+        "the schema is old; WRITE_SCHEMA=1 cargo test -p beget-spec schema writes it anew"
+    );
+}
+
+#[test]
+fn the_schema_of_a_manifest_and_its_reader_agree() {
+    let path = std::env::temp_dir().join(format!("beget-manifest-{}.toml", std::process::id()));
+    let both = |text: &str| {
+        let file = crate::file::File { name: "text".into(), folder: Some("".into()), text: text.to_owned() };
+        let schema = manifest_schema();
+        std::fs::write(&path, text).expect("the temporary folder can be written");
+        let read = crate::Manifest::read(&path).is_ok();
+        let _ = std::fs::remove_file(&path);
+        (accepts(&schema, &schema, &as_json(&node::parse(&file).expect("it is TOML"))), read)
+    };
+    let domain = "[domain.a]\nprogram = 'x'\n";
+    for (text, right) in [
+        ("", false),
+        ("[profile.p]\nprogram = 'x'\n[domain.a]\nextends = ['p']", true),
+        (domain, true),
+        ("base = true\n[domain.a]\nprogram = 'x'", false),
+        ("[profile.p]\nbase = true\n[domain.a]\nextends = ['p']\nprogram = 'x'\nspawn = true", true),
+    ] {
+        assert_eq!(both(text), (right, right), "{text}");
+    }
+    for (key, right) in [
+        ("needs = []", true),
+        ("needs = 'b'", false),
+        ("restart = 'always'", true),
+        ("restart = 'maybe'", false),
+        ("backoff = '5s'", true),
+        ("backoff = 0", true),
+        ("backoff = -1", false),
+        ("restarts = 3", true),
+        ("restarts = -3", false),
+        ("stdout = 'log'", true),
+        ("stderr = 3", false),
+        ("spawner = true", true),
+        ("spawner = 'yes'", false),
+        ("capability = {}", true),
+        ("capability = ['a']", false),
+        ("raed = ['x']", false),
+        ("profile = {}", false),
+    ] {
+        let text = format!("{domain}{key}");
+        assert_eq!(both(&text), (right, right), "{text}");
+    }
+}
