@@ -133,11 +133,12 @@ impl Channel {
         Flushed::Done
     }
 
-    /// The next message, if it is all there.
-    pub(crate) fn read(&mut self) -> Read {
+    /// The next message, if it is all there; without `more` only of what was read before. Whoever stops reading must have taken all of that,
+    /// for nothing tells of it again.
+    pub(crate) fn read(&mut self, more: bool) -> Read {
         loop {
             match parse(&mut self.incoming, &mut self.given) {
-                Read::Nothing => {}
+                Read::Nothing if more => {}
                 other => return other,
             }
             let mut chunk = [0; HEADER + LONGEST];
@@ -206,4 +207,51 @@ fn whole(incoming: &mut Vec<u8>, given: &mut VecDeque<OwnedFd>) -> Option<Read> 
     };
     incoming.drain(..HEADER + length);
     Some(Read::News(news))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that was taken from the socket is told before anybody waits for the socket.
+    #[test]
+    fn nothing_that_was_read_is_left_over() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let mut channel = Channel::new(ours.into());
+        let one = Header { kind: kind::ROLL, ..Header::default() }.encode();
+        std::io::Write::write_all(&mut &theirs, &one.repeat(100)).expect("it has room");
+        let is_news = |read: Read| matches!(read, Read::News(News::Living(..)));
+        assert!(!is_news(channel.read(false)), "nothing was read before");
+        let mut count = 0;
+        for _ in 0..10 {
+            assert!(is_news(channel.read(true)));
+            count += 1;
+        }
+        while is_news(channel.read(false)) {
+            count += 1;
+        }
+        assert!(channel.incoming.len() < HEADER);
+        while is_news(channel.read(true)) {
+            count += 1;
+        }
+        assert_eq!(count, 100);
+    }
+
+    /// Whoever does not read has only so much waiting for it.
+    #[test]
+    fn what_waits_is_counted() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        rustix::io::ioctl_fionbio(&ours, true).expect("a socket");
+        let mut channel = Channel::new(ours.into());
+        let mut queued = 0;
+        while channel.queue(Header::default(), vec![0; 1 << 20], &[]).is_ok() {
+            assert_eq!(channel.flush(), Flushed::Full);
+            queued += 1;
+            assert!(queued < 100);
+        }
+        assert!(queued >= MOST_QUEUED >> 20);
+        drop(theirs);
+        assert_eq!(channel.flush(), Flushed::Gone);
+        assert_eq!(channel.queued, 0);
+    }
 }

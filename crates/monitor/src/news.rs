@@ -18,18 +18,17 @@ impl Monitor {
     /// Reads what a nursery says, so much in one turn.
     pub(crate) fn hear_nursery(&mut self, key: u64) {
         self.flush(key);
-        for _ in 0..64 {
-            if !self.hear_once(key) {
-                return;
-            }
+        let mut heard = 0;
+        while self.hear_once(key, heard < 64) {
+            heard += 1;
         }
     }
 
-    /// `false` when there is nothing more to be heard now.
-    pub(crate) fn hear_once(&mut self, key: u64) -> bool {
+    /// `false` when there is nothing more to be heard now; without `more` of what was read before.
+    pub(crate) fn hear_once(&mut self, key: u64, more: bool) -> bool {
         let Some(nursery) = self.nurseries.get_mut(&key) else { return false };
         let Some(channel) = &mut nursery.channel else { return false };
-        let understood = match channel.read() {
+        let understood = match channel.read(more) {
             Read::Nothing => return false,
             Read::Closed => None,
             Read::News(News::Born(births)) => self.born(key, births),
