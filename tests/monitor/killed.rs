@@ -2,11 +2,14 @@
 
 use std::os::fd::AsFd;
 
+use beget_monitor::packet::Connection;
 use beget_monitor::protocol::{LOST, kind, place};
 use beget_plan::message::change;
 
+use beget_tests::tracer::driver;
+
 use crate::births::nursery_plan;
-use crate::{Births, Monitor, await_end, exited, pipe};
+use crate::{Births, Monitor, Service, await_end, exited, pipe};
 
 #[test]
 fn the_service_is_killed_and_another_one_knows_all() {
@@ -96,6 +99,25 @@ fn domains_die_with_their_monitor() {
     drop(writer);
     monitor.kill();
     await_end(&reader);
+}
+
+/// It is started with a connection, and ends with whoever started it.
+#[test]
+fn it_ends_with_whoever_started_it() {
+    let (connection, theirs) = Connection::pair().expect("a pair");
+    let (alive, held) = pipe();
+    let mut process = driver("part").stdin(theirs).stdout(alive).spawn().expect("a monitor");
+    let mut service = Service::new(connection);
+    service.hello();
+    service.client(1);
+    let (reader, writer) = pipe();
+    let (gate, _ours) = pipe();
+    let given = [gate.as_fd(), writer.as_fd()];
+    service.born(&Births { labels: &[1], script: c"read line", given: &given, ..Births::default() });
+    drop((writer, held));
+    assert!(process.wait().expect("ours").success());
+    await_end(&reader);
+    assert!(service.hear().is_none());
 }
 
 #[test]

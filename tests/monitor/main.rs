@@ -48,6 +48,12 @@ fn drive(words: &str) {
             };
             beget_monitor::serve(options).expect("it serves");
         }
+        // What whoever starts it is connected by, and what it lives as long as.
+        Some("part") => {
+            let take_up = |number| Some(beget_sys::descriptor::take_up(number).expect("it was given"));
+            let options = Options { connection: take_up(0), alive: take_up(1), ..Options::default() };
+            beget_monitor::serve(options).expect("it serves");
+        }
         Some("client") => clients::drive(words),
         _ => panic!("no such driver"),
     }
@@ -70,10 +76,7 @@ impl Monitor {
 
     fn service(&self) -> Service {
         let mut service = self.silent_service();
-        let mut body = Writer::new();
-        body.u32(VERSIONS[0]).u32(VERSIONS[1]);
-        let welcome = service.ask(kind::HELLO, body.body(), &[]);
-        assert_eq!(welcome.kind, kind::WELCOME, "{welcome:?}");
+        let welcome = service.hello();
         let mut reader = Reader::new(&welcome.body);
         assert_eq!(reader.u32(), Some(VERSIONS[1]));
         let live = self.how.starts_with("monitor live");
@@ -90,12 +93,7 @@ impl Monitor {
                 .expect("a socket");
         let address = SocketAddrUnix::new(self.folder.at("socket")).expect("a short path");
         rustix::net::connect(&socket, &address).expect("it listens");
-        Service {
-            connection: Connection::new(socket),
-            scratch: Scratch::default(),
-            next: 1,
-            unasked: VecDeque::new(),
-        }
+        Service::new(Connection::new(socket))
     }
 
     fn kill(&mut self) {
@@ -160,6 +158,18 @@ struct Roll {
 }
 
 impl Service {
+    fn new(connection: Connection) -> Service {
+        Service { connection, scratch: Scratch::default(), next: 1, unasked: VecDeque::new() }
+    }
+
+    fn hello(&mut self) -> Packet {
+        let mut body = Writer::new();
+        body.u32(VERSIONS[0]).u32(VERSIONS[1]);
+        let welcome = self.ask(kind::HELLO, body.body(), &[]);
+        assert_eq!(welcome.kind, kind::WELCOME, "{welcome:?}");
+        welcome
+    }
+
     /// The next packet.
     fn hear(&mut self) -> Option<Packet> {
         let mut watched = libc::pollfd {

@@ -99,6 +99,8 @@ pub(crate) struct Monitor {
     /// Everything is to end, as this request says.
     pub(crate) stopping: Option<u64>,
     pub(crate) told_to_stop: bool,
+    /// What is to be said to the service waits for something that nobody tells of.
+    pub(crate) stalled: bool,
 }
 
 /// Where lasting nurseries listen.
@@ -183,6 +185,7 @@ impl Monitor {
             rolls: Vec::new(),
             stopping: None,
             told_to_stop: false,
+            stalled: false,
         };
         monitor.watch(monitor.signals.as_fd(), SIGNALS)?;
         if let Some(listener) = &monitor.listener {
@@ -307,12 +310,17 @@ impl Monitor {
     /// Says what there is to be said, and what there is room for.
     fn speak(&mut self) {
         let Some(mut service) = self.service.take() else { return };
-        let mut gone = false;
+        let (mut gone, mut stalled) = (false, false);
         loop {
             if let Some(sending) = &mut service.sending {
                 match sending.send(&service.connection) {
                     Ok(true) => service.sending = None,
                     Ok(false) => break,
+                    // Descriptors on their way are counted, as is memory: there will be room, and nobody tells when.
+                    Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => {
+                        stalled = true;
+                        break;
+                    }
                     Err(_) => {
                         gone = true;
                         break;
@@ -326,7 +334,8 @@ impl Monitor {
             self.rolls.clear();
             return;
         }
-        let watched = (service.words.len() < MOST_WAITING, service.sending.is_some());
+        self.stalled = stalled;
+        let watched = (service.words.len() < MOST_WAITING, service.sending.is_some() && !stalled);
         if watched != service.watched {
             self.watch_for(service.connection.as_fd(), service.token, watched);
             service.watched = watched;

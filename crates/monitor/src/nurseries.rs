@@ -417,7 +417,7 @@ impl Monitor {
 
     /// Whether something is waited for that nobody tells of.
     pub(crate) fn needs_care(&self) -> bool {
-        !self.cared_for.is_empty()
+        self.stalled || !self.cared_for.is_empty()
     }
 
     /// Looks after what nobody tells of.
