@@ -13,6 +13,7 @@ mod namespaces;
 mod parts;
 mod root_parts;
 mod roots;
+mod services;
 mod spawn;
 #[cfg(feature = "async")]
 mod tasks;
@@ -42,4 +43,5 @@ pub const ALL: &[(&str, Subject)] = &[
     ("roots", root_parts::measure),
     ("roots", limits::measure),
     ("filter", filter::measure),
+    ("service", services::measure),
 ];

@@ -1,0 +1,236 @@
+//! The service: births through it beside births in process and `posix_spawn`, a batch of a thousand, and the same with many domains that
+//! live meanwhile.
+
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use beget::{Command, Grant, Nursery, ParcelOptions};
+use beget_service::{Domain, Service, Wish};
+
+use super::embryos::{TIMES, told};
+use crate::machine;
+use crate::measure::{Entry, Pairs, Series, Summary, now, race, timed};
+use crate::options::Options;
+use crate::report::{Cell, Report, Table};
+use crate::ways::{Program, Programs, own_command, posix_spawn, unconfined};
+
+/// How many births of a batch, and how many domains that live, in a long run and in a quick one.
+const BATCH: [usize; 2] = [1000, 100];
+const LIVING: [usize; 2] = [10_000, 300];
+/// How many of those are timed, for the 99th of a hundred.
+const TIMED: usize = 300;
+
+const LOOP: &str = "posix_spawn, each waited for";
+const IN_PROCESS: &str = "beget, in process";
+const IN_NURSERY: &str = "beget, in a nursery";
+const SERVICE: &str = "beget, through the service";
+
+fn said(error: beget_service::Error) -> String {
+    error.to_string()
+}
+
+/// A service of its own, which ends with this.
+struct Running {
+    supervisor: Child,
+    folder: PathBuf,
+}
+
+impl Running {
+    fn start() -> Result<Running, String> {
+        let folder = std::env::temp_dir().join(format!("beget-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        let socket = folder.join("s");
+        let mut command = std::process::Command::new(own_command()?);
+        command.args(["serve", "--history", "100", "--socket"]).arg(&socket).stdin(Stdio::null());
+        let running = Running { supervisor: command.spawn().map_err(|error| error.to_string())?, folder };
+        let until = now() + 10e6;
+        while Service::connect(&socket).is_err() {
+            if now() > until {
+                return Err("the service does not listen".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(running)
+    }
+
+    fn session(&self) -> Result<Service, String> {
+        Service::connect(self.folder.join("s")).map_err(said)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(mut session) = self.session() {
+            let _ = session.stop();
+        }
+        let _ = self.supervisor.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn wish(command: &mut Command) -> Result<Wish, String> {
+    Ok(Wish::new(command.parcel(ParcelOptions::default()).map_err(told)?))
+}
+
+fn ended_well(mut domain: Domain) -> Result<(), String> {
+    use beget_service::protocol::Life;
+    match domain.wait().map_err(said)?.life {
+        Life::Exited(0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+fn through_service(service: &mut Service, command: &mut Command) -> Result<(), String> {
+    ended_well(service.spawn(wish(command)?).map_err(said)?)
+}
+
+fn confined(program: &Program) -> Command {
+    let mut command = Command::new(program.path.to_string_lossy().into_owned());
+    command.grant(Grant::Base);
+    command
+}
+
+fn rows(table: &mut Table, program: &str, series: &[Series], marks: [&str; 2]) {
+    let find = |name: &str| series.iter().find(|one| one.name == name);
+    for one in series {
+        let ratio = |mark: &str| match find(mark) {
+            Some(_) if one.name == mark => Cell::Words("1".to_owned()),
+            mark => Cell::ratio(mark.and_then(|mark| Pairs::ratio(one.measure(0), mark.measure(0)))),
+        };
+        table.timed(&format!("{program}: {}", one.name), one, marks.map(ratio).into());
+    }
+}
+
+/// One birth, from the call to the end being known.
+fn births(options: &Options, programs: &Programs, running: &Running, report: &mut Report) -> Result<(), String> {
+    let columns = [&["program: way"], &TIMES[..], &["× posix_spawn", "× in process"]].concat();
+    let mut table = Table::new("A birth through the service: to its end being known, us", &columns);
+    for program in &programs.all {
+        let path = program.path.as_c_str();
+        let (mut bare, mut own) = (unconfined(path), unconfined(path));
+        let nursery = Nursery::new().map_err(told)?;
+        own.nursery(&nursery);
+        let (mut asked, mut kept) = (unconfined(path), confined(program));
+        let mut kept_here = confined(program);
+        let (mut one, mut other) = (running.session()?, running.session()?);
+        let waited = |command: &mut Command| {
+            let ended = command.spawn().and_then(|mut process| process.wait()).map_err(told)?;
+            if ended.success() { Ok(()) } else { Err(ended.status.to_string()) }
+        };
+        let entries = vec![
+            Entry::new(LOOP, move || timed(|| posix_spawn(path, false))),
+            Entry::new(IN_PROCESS, move || timed(|| waited(&mut bare))),
+            Entry::new(IN_NURSERY, move || timed(|| waited(&mut own))),
+            Entry::new(SERVICE, move || timed(|| through_service(&mut one, &mut asked))),
+            Entry::new("beget, in process, confined", move || timed(|| waited(&mut kept_here))),
+            Entry::new("beget, through the service, confined", move || {
+                timed(|| through_service(&mut other, &mut kept))
+            }),
+        ];
+        let series = race(&format!("service: {}", program.name), options.time(8.0), entries);
+        rows(&mut table, program.name, &series, [LOOP, IN_PROCESS]);
+    }
+    report.tables.push(table);
+    Ok(())
+}
+
+/// Many in one request, on one processor, as in the subject `batches`.
+fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
+    let count = BATCH[usize::from(options.quick)];
+    let _limit = machine::more_files(8 * count as u64)?;
+    let columns = [&["program: way"], &TIMES[..], &["× each waited for", "× in process"]].concat();
+    let title = format!("{count} births in one request to the service, one processor: us a birth");
+    let mut table = Table::new(title, &columns);
+    for program in &programs.all {
+        machine::on_one_processor(|| {
+            // It runs where its creator could when it was made.
+            let running = Running::start()?;
+            let mut service = running.session()?;
+            let path = program.path.as_c_str();
+            let mut command = unconfined(path);
+            let each = |work: &mut dyn FnMut() -> Result<(), String>| {
+                let begin = now();
+                work()?;
+                Ok(vec![(now() - begin) / count as f64])
+            };
+            let entries = vec![
+                Entry::new(LOOP, move || each(&mut || (0..count).try_for_each(|_| posix_spawn(path, false)))),
+                Entry::new(SERVICE, move || {
+                    each(&mut || {
+                        let wishes = (0..count).map(|_| wish(&mut command)).collect::<Result<_, _>>()?;
+                        let domains = service.batch(wishes, false).map_err(said)?;
+                        domains.into_iter().try_for_each(|domain| ended_well(domain.map_err(said)?))
+                    })
+                }),
+            ];
+            let series = race(&format!("service: batch, {}", program.name), options.time(8.0), entries);
+            rows(&mut table, program.name, &series, [LOOP, LOOP]);
+            Ok(())
+        })?;
+    }
+    report.tables.push(table);
+    Ok(())
+}
+
+/// How long a spawn takes, to its answer, beside none and beside many that live.
+fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
+    let Some(program) = programs.smallest() else { return Ok(()) };
+    let count = LIVING[usize::from(options.quick)];
+    let _limit = machine::more_files(4 * count as u64)?;
+    let running = Running::start()?;
+    let mut service = running.session()?;
+    let mut sleeper = Command::new("/bin/sleep");
+    sleeper.arg("100000").grant(Grant::Base);
+    let mut command = confined(program);
+    let columns = ["domains that live", "p50", "p99", "× idle p50", "× idle p99", "monitor, KiB", "service, KiB"];
+    let mut table = Table::new("A spawn to its answer while others live, us", &columns);
+    let mut first: Option<[f64; 2]> = None;
+    let mut held = Vec::new();
+    for goal in [0, count / 10, count] {
+        while held.len() < goal {
+            let wishes = (0..(goal - held.len()).min(250)).map(|_| wish(&mut sleeper)).collect::<Result<_, _>>()?;
+            for domain in service.batch(wishes, false).map_err(said)? {
+                held.push(domain.map_err(said)?);
+            }
+        }
+        let mut times = Vec::with_capacity(TIMED);
+        for _ in 0..TIMED {
+            let wish = wish(&mut command)?;
+            let begin = now();
+            let domain = service.spawn(wish).map_err(said)?;
+            times.push(now() - begin);
+            ended_well(domain)?;
+        }
+        times.sort_by(f64::total_cmp);
+        let [p50, p99] = [times[TIMED / 2], times[TIMED * 99 / 100]];
+        let idle = *first.get_or_insert([p50, p99]);
+        let state = service.state().map_err(said)?;
+        let memory = |bytes: u64| Cell::Count((bytes >> 10) as usize);
+        table.row(
+            &goal.to_string(),
+            vec![
+                Cell::Number(p50, 0),
+                Cell::Number(p99, 0),
+                Cell::Number(p50 / idle[0], 2),
+                Cell::Number(p99 / idle[1], 2),
+                memory(state.monitor_memory),
+                memory(state.service_memory),
+            ],
+        );
+    }
+    for mut domain in held {
+        domain.kill(Duration::ZERO).map_err(said)?;
+    }
+    report.tables.push(table);
+    Ok(())
+}
+
+/// Measures.
+pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
+    let running = Running::start()?;
+    births(options, programs, &running, report)?;
+    drop(running);
+    batch(options, programs, report)?;
+    living(options, programs, report)
+}
