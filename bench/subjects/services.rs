@@ -103,7 +103,12 @@ fn rows(table: &mut Table, program: &str, series: &[Series], marks: [&str; 2]) {
 }
 
 /// One birth, from the call to the end being known.
-fn births(options: &Options, programs: &Programs, running: &Running, report: &mut Report) -> Result<(), String> {
+fn births(
+    options: &Options,
+    programs: &Programs,
+    running: &Running,
+    report: &mut Report,
+) -> Result<(), String> {
     let columns = [&["program: way"], &TIMES[..], &["× posix_spawn", "× in process"]].concat();
     let mut table = Table::new("A birth through the service: to its end being known, us", &columns);
     for program in &programs.all {
@@ -183,13 +188,15 @@ fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result
     let mut sleeper = Command::new("/bin/sleep");
     sleeper.arg("100000").grant(Grant::Base);
     let mut command = confined(program);
-    let columns = ["domains that live", "p50", "p99", "× idle p50", "× idle p99", "monitor, KiB", "service, KiB"];
+    let columns =
+        ["domains that live", "p50", "p99", "× idle p50", "× idle p99", "monitor, KiB", "service, KiB"];
     let mut table = Table::new("A spawn to its answer while others live, us", &columns);
     let mut first: Option<[f64; 2]> = None;
     let mut held = Vec::new();
     for goal in [0, count / 10, count] {
         while held.len() < goal {
-            let wishes = (0..(goal - held.len()).min(250)).map(|_| wish(&mut sleeper)).collect::<Result<_, _>>()?;
+            let wishes =
+                (0..(goal - held.len()).min(250)).map(|_| wish(&mut sleeper)).collect::<Result<_, _>>()?;
             for domain in service.batch(wishes, false).map_err(said)? {
                 held.push(domain.map_err(said)?);
             }

@@ -12,11 +12,12 @@ use beget_service::protocol::{VERSIONS, kind, right, subject};
 use beget_tests::in_own_process;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::{Random, Running, adopt_orphans, descriptors_of, setting, until};
+use crate::{Random, Running, adopt_orphans, descriptors_of, setting, until, wish};
 
 fn connect(running: &Running) -> Option<Connection> {
     let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).ok()?;
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .ok()?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(running.socket()).ok()?).ok()?;
     Some(Connection::new(socket))
 }
@@ -36,7 +37,7 @@ fn honest_spawn(name: &str) -> Packet {
         let mut service = Service::from_fd(theirs).expect("we say that it is one");
         let mut command = Command::new("/bin/true");
         command.grant(Grant::Base);
-        let _ = service.spawn(&mut command, &name);
+        let _ = service.spawn(wish(&mut command, &name));
     });
     let (mut ours, mut scratch) = (ours, Scratch::default());
     let packet = loop {
@@ -58,8 +59,7 @@ fn honest_spawn(name: &str) -> Packet {
 fn send(connection: &Connection, packet: &Packet, body: &[u8]) -> bool {
     let descriptors: Vec<BorrowedFd<'_>> = packet.descriptors.iter().map(AsFd::as_fd).collect();
     // Who never reads what it is answered finds no room.
-    has_room(connection)
-        && connection.send(packet.kind, packet.request, body, &descriptors).is_ok()
+    has_room(connection) && connection.send(packet.kind, packet.request, body, &descriptors).is_ok()
 }
 
 fn has_room(connection: &Connection) -> bool {
@@ -165,7 +165,7 @@ fn hostile_clients_keep_nobody_from_being_served() {
             while std::time::Instant::now() < end {
                 let mut command = Command::new("/bin/true");
                 command.grant(Grant::Base);
-                let domain = honest.spawn(&mut command, &format!("honest-{count}"));
+                let domain = honest.spawn(wish(&mut command, &format!("honest-{count}")));
                 let ended = domain.and_then(|mut domain| domain.wait()).unwrap_or_else(|error| {
                     stop.store(true, Ordering::Relaxed);
                     panic!("{error}")

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use beget_service::protocol::Life;
 use beget_tests::{in_own_process, text};
 
-use crate::{Random, Running, adopt_orphans, descriptors_of, setting, until};
+use crate::{Random, Running, adopt_orphans, descriptors_of, setting, until, wish};
 
 /// Who is shot at, beside clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,14 @@ enum Target {
 type Asked = Mutex<HashMap<String, (u32, bool)>>;
 
 /// One client: births, and waits for their ends, by processes that may be killed themselves.
-fn client(running: &Running, number: u64, stop: &AtomicBool, asked: &Asked, target: Target, done: &AtomicUsize) {
+fn client(
+    running: &Running,
+    number: u64,
+    stop: &AtomicBool,
+    asked: &Asked,
+    target: Target,
+    done: &AtomicUsize,
+) {
     let mut random = Random::new(number);
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -33,7 +40,12 @@ fn client(running: &Running, number: u64, stop: &AtomicBool, asked: &Asked, targ
         asked.lock().unwrap().insert(name.clone(), (code, false));
         let script = format!("sleep 0.0{}; exit {code}", random.below(10));
         let words = ["spawn", &name, "--base", "--spawn", "--", "/bin/sh", "-c", &script];
-        let mut spawn = running.beget(&words).stderr(Stdio::piped()).spawn().expect("beget can be started");
+        let mut spawn = running
+            .beget(&words)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("beget can be started");
         if random.below(8) == 0 {
             std::thread::sleep(Duration::from_micros(random.below(8000)));
             let _ = spawn.kill();
@@ -49,7 +61,8 @@ fn client(running: &Running, number: u64, stop: &AtomicBool, asked: &Asked, targ
             continue;
         }
         asked.lock().unwrap().insert(name.clone(), (code, true));
-        let mut wait = running.beget(&["wait", &name]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut wait =
+            running.beget(&["wait", &name]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         if random.below(8) == 0 {
             std::thread::sleep(Duration::from_micros(random.below(8000)));
             let _ = wait.kill();
@@ -72,8 +85,8 @@ fn holder(running: &Running, stop: &AtomicBool, target: Target, done: &AtomicUsi
         let code = random.below(100) as u32;
         let script = format!("sleep 0.1; exit {code}");
         let mut command = beget::Command::new("/bin/sh");
-        command.arg("-c").arg(&script).grant(beget::Grant::Base).promise_spawn();
-        let mut domain = match service.spawn(&mut command, &format!("h-{count}")) {
+        command.arg("-c").arg(&script).grant(beget::Grant::Base).grant(beget::Grant::Spawn);
+        let mut domain = match service.spawn(wish(&mut command, &format!("h-{count}"))) {
             Ok(domain) => domain,
             Err(error) => {
                 assert!(target == Target::Both, "{error}");

@@ -6,7 +6,7 @@ use beget::{Command, Grant};
 use beget_service::{Domain, Service};
 use beget_tests::in_own_process;
 
-use crate::{Running, adopt_orphans, descriptors_of, setting, until};
+use crate::{Running, adopt_orphans, descriptors_of, setting, until, wish};
 
 fn sleeper() -> Command {
     let mut command = Command::new("/bin/sleep");
@@ -19,7 +19,8 @@ fn spawn(service: &mut Service, name: &str, count: usize) -> (Vec<Domain>, Vec<D
     let mut command = sleeper();
     let one = |index| {
         let begin = Instant::now();
-        let domain = service.spawn(&mut command, &format!("{name}-{index}")).expect("there is room for it");
+        let domain =
+            service.spawn(wish(&mut command, &format!("{name}-{index}"))).expect("there is room for it");
         (domain, begin.elapsed())
     };
     (0..count).map(one).unzip()
@@ -70,7 +71,9 @@ fn many_domains_of_many_clients_live_at_once() {
             assert!(record.has_ended(), "{record:?}");
         }
         assert_eq!(session.list().expect("it answers"), []);
-        until("nothing is held for who is gone", || session.state().is_ok_and(|state| state.connections == 1));
+        until("nothing is held for who is gone", || {
+            session.state().is_ok_and(|state| state.connections == 1)
+        });
         drop(session);
         running.stop();
     });

@@ -131,3 +131,9 @@ pub(crate) fn children_of(process: u32) -> BTreeSet<u32> {
 pub(crate) fn descriptors_of(process: u32) -> usize {
     std::fs::read_dir(Path::new("/proc").join(process.to_string()).join("fd")).map_or(0, Iterator::count)
 }
+
+/// A domain that is wanted.
+pub(crate) fn wish(command: &mut beget::Command, name: &str) -> beget_service::Wish {
+    let parcel = command.parcel(beget::ParcelOptions::default()).expect("it can be packed");
+    beget_service::Wish::new(parcel).name(name)
+}

@@ -4,6 +4,7 @@
 //! the protocol knows.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use beget_monitor::fields::{Reader, Writer};
@@ -11,18 +12,23 @@ use beget_monitor::packet::Packet;
 
 use super::error::{Error, Fault, Result};
 use super::link::{Link, Welcome};
+use super::service::{MOST_AGAIN, Service};
 use super::spawn::Capability;
 use crate::protocol::{Record, kind, right};
 
 /// A capability to one domain. Dropping it gives the right up; the domain lives on, unless it was tied to it.
 ///
-/// It outlives the process service: when that is killed and started again, the request that waits is asked again.
+/// It outlives the process service: when that is killed and started again, the request that waits is asked again. One that came of a session at a path outlives
+/// service and monitor both.
 #[derive(Debug)]
 pub struct Domain {
     link: Link,
     id: u64,
     rights: u32,
     part: String,
+    /// Where the session was made that it came of, which is a right to it too: when the other ends of both are gone, because service and monitor were killed
+    /// together, it is opened there anew.
+    home: Option<PathBuf>,
 }
 
 /// Milliseconds, as the protocol has them.
@@ -60,8 +66,38 @@ pub(crate) fn capability(part: &str, answer: Packet) -> Result<(u64, u32, OwnedF
 }
 
 impl Domain {
-    pub(crate) fn new(socket: OwnedFd, id: u64, rights: u32, name: &str) -> Result<Domain> {
-        Ok(Domain { link: Link::new(socket)?, id, rights, part: format!("domain {name}") })
+    pub(crate) fn new(
+        socket: OwnedFd,
+        id: u64,
+        rights: u32,
+        name: &str,
+        home: Option<&Path>,
+    ) -> Result<Domain> {
+        let home = home.map(Path::to_owned);
+        Ok(Domain { link: Link::new(socket)?, id, rights, part: format!("domain {name}"), home })
+    }
+
+    fn ask(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        wanted: &[u16],
+    ) -> Result<Packet> {
+        let mut again = 0;
+        loop {
+            let answer = self.link.ask(&self.part, kind, body, descriptors, wanted);
+            let (Err(error), Some(home)) = (&answer, &self.home) else { return answer };
+            if error.fault() != Fault::Gone || again == MOST_AGAIN {
+                return answer;
+            }
+            let other =
+                Service::connect_with_patience(home).and_then(|mut home| home.open(&self.id.to_string()));
+            match other {
+                Ok(other) => (self.link, again) = (other.link, again + 1),
+                Err(_) => return answer,
+            }
+        }
     }
 
     /// Takes a capability that was handed on: the service is asked what it is a right to.
@@ -77,7 +113,7 @@ impl Domain {
 
     pub(crate) fn of(link: Link, welcome: Welcome) -> Domain {
         let part = format!("domain number {}", welcome.domain);
-        Domain { link, id: welcome.domain, rights: welcome.rights, part }
+        Domain { link, id: welcome.domain, rights: welcome.rights, part, home: None }
     }
 
     /// Its number among domains, never given twice.
@@ -97,7 +133,7 @@ impl Domain {
     /// # Errors
     /// [`Fault::NoRight`], [`Fault::Gone`].
     pub fn status(&mut self) -> Result<Record> {
-        let answer = self.link.ask(&self.part, kind::STATUS, &[], &[], &[kind::RECORDS])?;
+        let answer = self.ask(kind::STATUS, &[], &[], &[kind::RECORDS])?;
         one_record(&self.part, &answer)
     }
 
@@ -106,7 +142,7 @@ impl Domain {
     /// # Errors
     /// [`Fault::NoRight`], [`Fault::Gone`].
     pub fn holdings(&mut self) -> Result<Vec<u8>> {
-        let answer = self.link.ask(&self.part, kind::HOLDINGS, &[], &[], &[kind::HOLDING])?;
+        let answer = self.ask(kind::HOLDINGS, &[], &[], &[kind::HOLDING])?;
         let mut reader = Reader::new(&answer.body);
         let bytes = reader.bytes().map(<[u8]>::to_vec).filter(|_| reader.ends().is_some());
         bytes.ok_or_else(|| Error::confused(&*self.part))
@@ -132,7 +168,7 @@ impl Domain {
         let mut body = Writer::new();
         body.u64(time);
         let wanted = [kind::RECORDS, kind::NOT_YET];
-        let answer = self.link.ask(&self.part, kind::WAIT, body.body(), &[], &wanted)?;
+        let answer = self.ask(kind::WAIT, body.body(), &[], &wanted)?;
         if answer.kind == kind::NOT_YET {
             return Ok(None);
         }
@@ -146,7 +182,7 @@ impl Domain {
     pub fn signal(&mut self, number: i32) -> Result<()> {
         let mut body = Writer::new();
         body.u32(number as u32);
-        self.link.ask(&self.part, kind::SIGNAL, body.body(), &[], &[kind::DONE]).map(drop)
+        self.ask(kind::SIGNAL, body.body(), &[], &[kind::DONE]).map(drop)
     }
 
     /// Ends it and all that it left, and waits until nothing is left. It is asked first (SIGTERM) and has `grace` to end by itself, or what
@@ -157,7 +193,7 @@ impl Domain {
     pub fn kill(&mut self, grace: impl Into<Option<Duration>>) -> Result<Record> {
         let mut body = Writer::new();
         body.u64(grace.into().map_or(u64::MAX, milliseconds));
-        let answer = self.link.ask(&self.part, kind::KILL, body.body(), &[], &[kind::RECORDS])?;
+        let answer = self.ask(kind::KILL, body.body(), &[], &[kind::RECORDS])?;
         one_record(&self.part, &answer)
     }
 
@@ -168,7 +204,7 @@ impl Domain {
     pub fn send(&mut self, name: &str, file: impl AsFd) -> Result<()> {
         let mut body = Writer::new();
         body.str(name);
-        self.link.ask(&self.part, kind::SEND, body.body(), &[file.as_fd()], &[kind::DONE]).map(drop)
+        self.ask(kind::SEND, body.body(), &[file.as_fd()], &[kind::DONE]).map(drop)
     }
 
     /// The next name that it asks for, if it comes within that time. Takes [`right::SEND`].
@@ -179,7 +215,7 @@ impl Domain {
         let mut body = Writer::new();
         body.u64(milliseconds(time));
         let wanted = [kind::NAME, kind::NOT_YET];
-        let answer = self.link.ask(&self.part, kind::ASKED, body.body(), &[], &wanted)?;
+        let answer = self.ask(kind::ASKED, body.body(), &[], &wanted)?;
         if answer.kind == kind::NOT_YET {
             return Ok(None);
         }
@@ -194,9 +230,9 @@ impl Domain {
     pub fn attenuate(&mut self, rights: u32) -> Result<Domain> {
         let mut body = Writer::new();
         body.u32(rights);
-        let answer = self.link.ask(&self.part, kind::ATTENUATE, body.body(), &[], &[kind::CAPABILITY])?;
+        let answer = self.ask(kind::ATTENUATE, body.body(), &[], &[kind::CAPABILITY])?;
         let (id, rights, socket) = capability(&self.part, answer)?;
-        Ok(Domain { link: Link::new(socket)?, id, rights, part: self.part.clone() })
+        Ok(Domain { link: Link::new(socket)?, id, rights, part: self.part.clone(), home: None })
     }
 
     /// The connection, to hand the right on: whoever holds it holds the right. Two who speak on one connection at a time take each

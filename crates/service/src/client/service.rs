@@ -19,6 +19,8 @@ use crate::protocol::{Record, State, kind, subject};
 
 /// How long a service that was there a moment ago is looked for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often one request is asked anew on another connection.
+pub(crate) const MOST_AGAIN: u32 = 100;
 /// How long the first answer of a service may take.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 
@@ -26,7 +28,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Service {
     pub(crate) link: Link,
-    path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     pub(crate) part: String,
 }
 
@@ -40,6 +42,21 @@ impl Service {
         let part = format!("service {}", path.display());
         let link = session(path, &part)?;
         Ok(Service { link, path: Some(path.to_owned()), part })
+    }
+
+    /// The same where a service was a moment ago, which may be started again just now.
+    pub(crate) fn connect_with_patience(path: &Path) -> Result<Service> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match Service::connect(path) {
+                Err(error)
+                    if matches!(error.fault(), Fault::NotRunning | Fault::Gone) && Instant::now() < until =>
+                {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Connects to the service of this user: see [`socket_path`].
@@ -73,29 +90,16 @@ impl Service {
         descriptors: &[BorrowedFd<'_>],
         wanted: &[u16],
     ) -> Result<Packet> {
-        let until = Instant::now() + PATIENCE;
+        let mut again = 0;
         loop {
-            match self.link.ask(&self.part, kind, body, descriptors, wanted) {
-                Err(error) if error.fault() == Fault::Gone && self.path.is_some() => {
-                    self.connect_again(error, until)?;
-                }
-                other => return other,
+            let answer = self.link.ask(&self.part, kind, body, descriptors, wanted);
+            let (Err(error), Some(path)) = (&answer, &self.path) else { return answer };
+            if error.fault() != Fault::Gone || again == MOST_AGAIN {
+                return answer;
             }
-        }
-    }
-
-    /// Makes the session anew, which takes as long as a service takes to start.
-    fn connect_again(&mut self, gone: Error, until: Instant) -> Result<()> {
-        let Some(path) = self.path.clone() else { return Err(gone) };
-        loop {
-            match session(&path, &self.part) {
-                Ok(link) => {
-                    self.link = link;
-                    return Ok(());
-                }
-                Err(error) if !matches!(error.fault(), Fault::NotRunning | Fault::Gone) => return Err(error),
-                Err(_) if Instant::now() >= until => return Err(gone),
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            match Service::connect_with_patience(path) {
+                Ok(other) => (self.link, again) = (other.link, again + 1),
+                Err(_) => return answer,
             }
         }
     }
@@ -134,7 +138,7 @@ impl Service {
             _ => error,
         })?;
         let (id, rights, socket) = capability(&part, answer)?;
-        Domain::new(socket, id, rights, name)
+        Domain::new(socket, id, rights, name, self.path.as_deref())
     }
 
     /// What the service says of itself.

@@ -4,6 +4,7 @@
 //! makes nothing twice.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use beget::{NurseryPlan, Parcel};
@@ -144,12 +145,18 @@ pub fn spawner_pair() -> Result<(OwnedFd, OwnedFd)> {
 /// Who is asked to make domains, which is a right in either case.
 trait Maker {
     fn part(&self) -> &str;
+    /// Where its session was made, if it is one.
+    fn home(&self) -> Option<&Path>;
     fn ask_for(&mut self, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Packet>;
 }
 
 impl Maker for Service {
     fn part(&self) -> &str {
         &self.part
+    }
+
+    fn home(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     fn ask_for(&mut self, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Packet> {
@@ -160,6 +167,10 @@ impl Maker for Service {
 impl Maker for Spawner {
     fn part(&self) -> &str {
         SPAWNER
+    }
+
+    fn home(&self) -> Option<&Path> {
+        None
     }
 
     fn ask_for(&mut self, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Packet> {
@@ -298,11 +309,11 @@ fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<R
         }
         _ => error,
     })?;
-    take_made(maker.part(), answer, wishes)
+    take_made(maker, answer, wishes)
 }
 
-fn take_made(part: &str, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result<Domain>>> {
-    let confused = || Error::confused(part);
+fn take_made(maker: &impl Maker, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result<Domain>>> {
+    let confused = || Error::confused(maker.part());
     let Packet { body, descriptors, .. } = answer;
     let mut reader = Reader::new(&body);
     let head = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?)))();
@@ -329,7 +340,10 @@ fn take_made(part: &str, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result
             // Its cgroups are the service's to remove now.
             wish.parcel.delivered();
             match held {
-                1 => Domain::new(descriptors.next().ok_or_else(confused)?, id, right::DOMAIN, name),
+                1 => {
+                    let socket = descriptors.next().ok_or_else(confused)?;
+                    Domain::new(socket, id, right::DOMAIN, name, maker.home())
+                }
                 _ => {
                     let words = "it runs, but the service had no number left for a capability to it";
                     Err(Error::new(format!("domain {name}"), words, Fault::Limit))
