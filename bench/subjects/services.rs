@@ -10,7 +10,7 @@ use beget_service::{Domain, Service, Wish};
 
 use super::embryos::{TIMES, told};
 use crate::machine;
-use crate::measure::{Entry, Pairs, Series, Summary, now, race, timed};
+use crate::measure::{Entry, Pairs, Series, now, race, timed};
 use crate::options::Options;
 use crate::report::{Cell, Report, Table};
 use crate::ways::{Program, Programs, own_command, posix_spawn, unconfined};
