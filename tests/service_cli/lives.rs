@@ -108,3 +108,45 @@ fn a_tied_domain_ends_with_whoever_stays_for_it() {
         served.run(&["spawn", "code", "--base", "--tied", "--stdio", "--", "sh", "-c", "echo out; exit 9"]);
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(9), &b"out\n"[..]));
 }
+
+/// Births and ends go on while the parts are killed: each domain's exit code is told as it was, and none is lost.
+#[test]
+fn exit_codes_outlive_a_storm() {
+    const DOMAINS: usize = 25;
+    let served = Served::start(&["--on-monitor-death", "live"]);
+    let over = std::sync::atomic::AtomicUsize::new(0);
+    let work = |worker: usize| {
+        for number in 0..DOMAINS {
+            let (name, code) = (format!("w{worker}-{number}"), number as i32 + 1);
+            let script = format!("i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; exit {code}");
+            // One that was asked for when the monitor was killed was not made, and that is told.
+            until("spawned", || {
+                let output = served.run(&["spawn", &name, "--base", "--", "sh", "-c", &script]);
+                let said = beget_tests::text(&output.stderr);
+                assert!(output.status.success() || said.contains("monitor"), "{said}");
+                output.status.success()
+            });
+            served.fails(code, &["wait", &name]);
+        }
+        over.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    };
+    std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let work = &work;
+            scope.spawn(move || work(worker));
+        }
+        let mut turn = 0;
+        while over.load(std::sync::atomic::Ordering::Relaxed) < 2 {
+            let part = served.part(["service", "monitor"][turn % 2]);
+            if part > 1 {
+                // It may have been started again meanwhile.
+                // SAFETY: sends a signal to a process that the service said is a part of it.
+                unsafe { libc::kill(part, libc::SIGKILL) };
+            }
+            turn += 1;
+        }
+    });
+    assert_eq!(served.names(), Vec::<String>::new());
+    let history = served.json(&["history"]);
+    assert_eq!(history.as_array().unwrap().len(), 2 * DOMAINS);
+}

@@ -138,6 +138,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
                by that, and no exit status forgotten, unless the monitor goes and --on-monitor-death says that domains end with it.\n\n\
                It needs no root, and gives a domain no right that whoever asked for it has not. Without --other-users only this user is \
                served. `beget spawn` starts a service by itself when none runs; that one ends when it has nothing left to keep.\n\n\
+               A signal that asks it to end, or the end of its terminal, ends its domains too, unless --on-monitor-death says that they live on; \
+               then the next `beget serve` at the same socket finds them. With --stop all end.\n\n\
                Where systemd passes two sockets with the names service and monitor, those are used.",
         examples: &[
             ("beget serve", "the service of this user"),
