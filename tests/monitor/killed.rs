@@ -2,14 +2,43 @@
 
 use std::os::fd::AsFd;
 
+use beget_monitor::fields::Writer;
 use beget_monitor::packet::Connection;
-use beget_monitor::protocol::{LOST, kind, place};
+use beget_monitor::protocol::{LOST, VERSIONS, kind, place};
 use beget_plan::message::change;
 
 use beget_tests::tracer::driver;
 
 use crate::births::nursery_plan;
 use crate::{Births, Ended, Monitor, Service, await_end, exited, pipe};
+
+/// A service that has given something to be kept tells its clients so; it may be killed then, and the next one be there before anything was heard.
+#[test]
+fn what_a_service_said_last_is_done_before_the_next_one_is_heard() {
+    let monitor = Monitor::new("die", 1, "own");
+    let signal = |signal| {
+        // SAFETY: the monitor is our own child.
+        assert_eq!(unsafe { libc::kill(monitor.process.id() as i32, signal) }, 0);
+    };
+    for round in 0..3 {
+        let mut service = monitor.service();
+        signal(libc::SIGSTOP);
+        let file = std::fs::File::open("/dev/null").expect("it is there");
+        for key in 0..200 {
+            let mut body = Writer::new();
+            body.u64(round * 1000 + key).bytes(b"note");
+            service.say(kind::KEEP, body.body(), &[file.as_fd()]);
+        }
+        drop(service);
+        let mut next = monitor.silent_service();
+        let mut body = Writer::new();
+        body.u32(VERSIONS[0]).u32(VERSIONS[1]);
+        next.say(kind::HELLO, body.body(), &[]);
+        signal(libc::SIGCONT);
+        assert_eq!(next.hear().expect("it is heard").kind, kind::WELCOME);
+        assert_eq!(next.roll().kept.len(), 200 * (round as usize + 1));
+    }
+}
 
 #[test]
 fn the_service_is_killed_and_another_one_knows_all() {

@@ -19,7 +19,7 @@ use rustix::net::SocketFlags;
 use crate::fields::Writer;
 use crate::nurseries::Nursery;
 use crate::options::{Error, Options, Policy};
-use crate::packet::{Connection, Outgoing, Scratch};
+use crate::packet::{Came, Connection, Outgoing, Scratch};
 use crate::peer::Own;
 use crate::protocol::kind;
 use crate::service::{MOST_WAITING, Service, Word};
@@ -32,6 +32,8 @@ const ALIVE: u64 = 2;
 const FIRST_TOKEN: u64 = 16;
 /// How many may be connected that have not said what they speak.
 const MOST_CALLERS: usize = 16;
+/// More packets than a socket holds.
+const MOST_LEFT: usize = 65_536;
 /// How often is looked after what nobody tells of.
 const TICK: Duration = Duration::from_millis(50);
 /// `RLIMIT_NOFILE`.
@@ -279,17 +281,29 @@ impl Monitor {
         // So many in one turn, so that others have theirs.
         for _ in 0..64 {
             let is_service = self.service.as_ref().is_some_and(|service| service.token == token);
-            let mut scratch = std::mem::take(&mut self.scratch);
             let connection = if is_service {
                 self.service.as_mut().filter(|service| service.words.len() < MOST_WAITING)
             } else {
                 self.callers.iter_mut().find(|caller| caller.token == token)
             };
-            let came = connection.map(|service| service.connection.receive(&mut scratch, false));
-            self.scratch = scratch;
+            let came = connection.map(|service| service.connection.receive(&mut self.scratch, false));
             let Some(Ok(came)) = came else { return };
             if !self.take(token, came) {
                 return;
+            }
+        }
+    }
+
+    /// Hears all that a service has sent which is gone, or not the service any more: it may have told others what rests on that.
+    pub(crate) fn hear_out(&mut self) {
+        // A dead one has sent no more than its socket holds.
+        for _ in 0..MOST_LEFT {
+            let Some(service) = &mut self.service else { return };
+            match service.connection.receive(&mut self.scratch, false) {
+                // Nobody waits for an answer.
+                Ok(Came::Packet(packet)) if packet.kind != kind::HELLO => drop(self.carry_out(packet)),
+                Ok(Came::Packet(_) | Came::Lost(..)) => {}
+                Ok(Came::Closed | Came::Malformed(_)) | Err(_) => return,
             }
         }
     }
@@ -331,6 +345,9 @@ impl Monitor {
             service.sending = self.packet(word);
         }
         if gone {
+            self.service = Some(service);
+            self.hear_out();
+            self.service = None;
             self.rolls.clear();
             return;
         }

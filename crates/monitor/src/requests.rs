@@ -87,8 +87,9 @@ impl Monitor {
             }
             return false;
         }
+        // Whoever was the service before is not any more.
+        self.hear_out();
         if let Some(at) = self.callers.iter().position(|caller| caller.token == token) {
-            // Whoever was the service before is not any more.
             self.service = Some(self.callers.remove(at));
         }
         self.rolls.clear();
@@ -106,7 +107,7 @@ impl Monitor {
         true
     }
 
-    fn carry_out(&mut self, packet: Packet) -> Answer {
+    pub(crate) fn carry_out(&mut self, packet: Packet) -> Answer {
         let Packet { kind, request, body, mut descriptors } = packet;
         let wanted = match kind {
             kind::CLIENT | kind::KEEP => 1,
