@@ -71,7 +71,9 @@ pub fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
         fields.ok_or_else(|| wrong("births: the request is cut short"))?;
     let named = match place {
         place::SHARED => nursery == 0,
-        place::FRESH | place::PLANNED | place::EXISTING => nursery != 0 && nursery < NUMBERS_END,
+        place::FRESH | place::PLANNED | place::EXISTING | place::WITHIN => {
+            nursery != 0 && nursery < NUMBERS_END
+        }
         _ => return Err(wrong("births: there is no such place")),
     };
     if !named || flags & !flag::ATOMIC != 0 {
@@ -84,8 +86,8 @@ pub fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
     let lies = || wrong("births: an offset, index or flag in the batch means nothing");
     let batch = Batch::check(rest, count, given).ok_or_else(lies)?;
     let count = count as usize;
-    let first = usize::from(place == place::PLANNED);
-    if count < 1 {
+    let first = usize::from(matches!(place, place::PLANNED | place::WITHIN));
+    if count < 1 && place != place::FRESH {
         return Err(wrong("births: there are none"));
     }
     let mut checked = HashSet::new();
@@ -130,7 +132,7 @@ pub struct Manner {
 impl Request<'_> {
     /// Whether the first item makes a nursery.
     fn first(&self) -> usize {
-        usize::from(self.place == place::PLANNED)
+        usize::from(matches!(self.place, place::PLANNED | place::WITHIN))
     }
 
     /// The nursery's own birth, of a request that has one, with what the monitor puts in for its first descriptors.

@@ -158,6 +158,9 @@ impl Monitor {
             if let Some(other) = self.nurseries.get_mut(&other).filter(|other| other.keeper == Keeper::Nobody)
             {
                 other.keeper = Keeper::Nursery { parent: key, number: Some(number) };
+                if let Some(around) = self.nurseries.get_mut(&key) {
+                    around.around = true;
+                }
             }
         }
         if !more {

@@ -74,6 +74,8 @@ pub(crate) struct Nursery {
     pub(crate) retired: bool,
     /// It was made for domains that are asked for later, by others than its client: it is empty now, and only ends when it is told to.
     pub(crate) for_others: bool,
+    /// Others were born in it.
+    pub(crate) around: bool,
     quitting: bool,
     pub(crate) until: Option<Instant>,
     listener: Option<Listener>,
@@ -95,6 +97,7 @@ impl Nursery {
             fault: (0, 0),
             retired: false,
             for_others: false,
+            around: false,
             quitting: false,
             until: None,
             listener: None,
@@ -302,8 +305,7 @@ impl Monitor {
         let is_inside =
             |other: &Nursery| matches!(other.keeper, Keeper::Nursery { parent, .. } if parent == key);
         let is_empty = nursery.labels.is_empty() && nursery.pending.is_empty();
-        // Only those that are shared have others in them.
-        let holds = || nursery.number == 0 && self.nurseries.values().any(is_inside);
+        let holds = || nursery.around && self.nurseries.values().any(is_inside);
         if nursery.retired && is_empty && !holds() {
             self.quit(key);
         }
@@ -384,10 +386,9 @@ impl Monitor {
         }
         let is_below =
             |other: &Nursery| matches!(other.keeper, Keeper::Nursery { parent, .. } if parent == key);
-        let below: Vec<u64> = if nursery.number == 0 {
+        let below: Vec<u64> = if nursery.around {
             self.nurseries.iter().filter(|(_, other)| is_below(other)).map(|(key, _)| *key).collect()
         } else {
-            // Only those that are shared have others below them.
             Vec::new()
         };
         for other in below {

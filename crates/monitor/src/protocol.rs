@@ -108,12 +108,14 @@ pub mod policy {
 pub mod place {
     /// In a nursery that all domains of these credentials share. For processes that cannot create others.
     pub const SHARED: u32 = 0;
-    /// In a new nursery with the number given, which must be another than 0.
+    /// In a new nursery with the number given, which must be another than 0. The batch may be empty: then only the nursery is made.
     pub const FRESH: u32 = 1;
     /// In a new nursery with the number given, which the first item of the batch makes. Its plan's descriptors 0, 1 and 2 are put in by the monitor: its channel,
     /// the stub's file, and what is for its slot 1; the item's table has any index at these places. Its label is 0.
     /// The batch may have no other item: then only the nursery is made.
     pub const PLANNED: u32 = 2;
+    /// As `PLANNED`, but the new nursery is born in the one whose number is one less, which was made before for the same client, and ends with that.
+    pub const WITHIN: u32 = 4;
     /// In the nursery with the number given, which was made before. The client may be 0 here: whoever that nursery was made for, even if he is gone.
     pub const EXISTING: u32 = 3;
 }

@@ -224,7 +224,7 @@ impl Monitor {
         if self.domains.len() + labels.len() > MOST_DOMAINS {
             return Err(Refusal::new(Errno::EAGAIN, "births: there are as many domains as there may be"));
         }
-        if matches!(place, place::FRESH | place::PLANNED) {
+        if matches!(place, place::FRESH | place::PLANNED | place::WITHIN) {
             if self.numbered.contains_key(&nursery) {
                 return Err(Refusal::new(Errno::EEXIST, "births: the nursery's number is another's"));
             }
@@ -239,24 +239,38 @@ impl Monitor {
             place::SHARED => self.shared_nursery(&known.ok_or_else(unknown)?)?,
             place::FRESH => self.new_nursery(&known.ok_or_else(unknown)?, nursery, client)?,
             place::PLANNED => {
-                return self.planned(number, request, given, &known.ok_or_else(unknown)?);
+                let client = known.ok_or_else(unknown)?;
+                let parent = self.shared_nursery(&client)?;
+                return self.planned(number, request, given, &client, parent);
             }
-            _ => {
-                let none = || Refusal::new(Errno::ESRCH, "births: there is no such nursery");
-                let key = *self.numbered.get(&nursery).ok_or_else(none)?;
-                let there = self.nurseries.get(&key).filter(|nursery| nursery.listens()).ok_or_else(none)?;
-                let allowed = match &known {
-                    Some(client) => there.owner == Owner::of(&client.identity),
-                    // Whoever it was made for.
-                    None => client == 0,
-                };
-                if !allowed {
-                    return Err(Refusal::new(Errno::EPERM, "births: the nursery is another's"));
-                }
-                key
+            place::WITHIN => {
+                let client = known.ok_or_else(unknown)?;
+                let parent = self.existing(nursery - 1, Some(&client))?;
+                return self.planned(number, request, given, &client, parent);
             }
+            // Whoever it was made for.
+            _ if client == 0 => self.existing(nursery, None)?,
+            _ => self.existing(nursery, Some(&known.ok_or_else(unknown)?))?,
         };
+        if labels.is_empty() {
+            if let Some(nursery) = self.nurseries.get_mut(&key) {
+                nursery.for_others = true;
+            }
+            self.answer_births((number, self.generation), (0, 0), &[], &[]);
+            return Ok(());
+        }
         self.send_births(number, request, given, key, atomic)
+    }
+
+    /// A nursery that was made before, for this client.
+    fn existing(&self, number: u64, client: Option<&Client>) -> Result<u64, Refusal> {
+        let none = || Refusal::new(Errno::ESRCH, "births: there is no such nursery");
+        let key = *self.numbered.get(&number).ok_or_else(none)?;
+        let there = self.nurseries.get(&key).filter(|nursery| nursery.listens()).ok_or_else(none)?;
+        if client.is_some_and(|client| there.owner != Owner::of(&client.identity)) {
+            return Err(Refusal::new(Errno::EPERM, "births: the nursery is another's"));
+        }
+        Ok(key)
     }
 
     fn send_births(
@@ -291,17 +305,19 @@ impl Monitor {
         Ok(())
     }
 
-    /// A nursery that is born of a plan, in one of those of its client, and what is born in it.
+    /// A nursery that is born of a plan, in another one of its client's, and what is born in it.
     fn planned(
         &mut self,
         number: u64,
         request: &Request<'_>,
         given: &[Rc<OwnedFd>],
         client: &Client,
+        parent: u64,
     ) -> Answer {
-        let parent = self.shared_nursery(client)?;
+        let around = self.nurseries.get(&parent).is_some_and(|nursery| nursery.own_numbers);
+        let own_numbers = around || request.has_own_numbers();
         let (key, theirs, second) =
-            self.unborn_nursery(client, request.nursery, request.client, request.has_own_numbers())?;
+            self.unborn_nursery(client, request.nursery, request.client, own_numbers)?;
         let put_in = [Rc::new(theirs), Rc::clone(&self.stub), second];
         let alone = request.labels.is_empty();
         let asked = alone.then_some((number, self.generation));
@@ -310,6 +326,7 @@ impl Monitor {
                 let words = [1, 0, 0, 0];
                 let header = Header { kind: message::kind::BATCH, words, ..Header::default() };
                 let queued = nursery.queue(header, body, &descriptors);
+                nursery.around = true;
                 queued.map(|()| nursery.pending.push_back(Pending::Nursery { key, asked }))
             }
             _ => Err(Errno::EINVAL),

@@ -56,7 +56,7 @@ pub mod kind {
     pub const ERROR: u16 = 100;
     /// Version (u32), rights (u32), subject (u32: [`super::subject`]), domain (u64, or 0), epoch of the service (u64).
     pub const WELCOME: u16 = 101;
-    /// Operation and errno of the nursery's plan (u32 each, errno 0 for none), count (u32), then of each: domain (u64), name (str), process number, operation,
+    /// Operation and errno of a nursery's plan that failed, and which: 1 for that of `planned`, 2 for that of `spawner` (u32 each, errno 0 for none), count (u32), then of each: domain (u64), name (str), process number, operation,
     /// errno, 1 if a capability comes with it (u32 each).
     pub const SPAWNED: u16 = 102;
     /// Count (u32), then as many [`super::Record`]s.
@@ -156,7 +156,7 @@ pub struct Spawn {
     pub atomic: bool,
     /// The first item of the batch makes the nursery for the one domain there is ([`beget_monitor::protocol::place::PLANNED`]).
     pub planned: bool,
-    /// The first item of the batch makes the nursery that the domain's `spawn` capability leads to, whose other end is the first of the domain's own descriptors
+    /// The first item of the batch makes the nursery, in that of the domain, that the domain's `spawn` capability leads to, whose other end is the first of the domain's own descriptors
     /// after that of its channel. After the nursery of `planned`, where there are both.
     pub spawner: bool,
     /// What is wanted, one for each of the plans that follow.

@@ -316,11 +316,14 @@ fn take_made(maker: &impl Maker, answer: Packet, wishes: Vec<Wish>) -> Result<Ve
     let confused = || Error::confused(maker.part());
     let Packet { body, descriptors, .. } = answer;
     let mut reader = Reader::new(&body);
-    let head = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?)))();
-    let (operation, errno, count) = head.ok_or_else(confused)?;
+    let head = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?)))();
+    let (operation, errno, whose, count) = head.ok_or_else(confused)?;
     if errno != 0 {
-        let nursery =
-            wishes.first().and_then(|wish| wish.parcel.nursery.as_ref().or(wish.parcel.spawner.as_ref()));
+        let parcel = wishes.first().map(|wish| &wish.parcel);
+        let nursery = match whose {
+            1 => parcel.and_then(|parcel| parcel.nursery.as_ref()),
+            _ => parcel.and_then(|parcel| parcel.spawner.as_ref()),
+        };
         return Err(nursery.map_or_else(confused, |nursery| nursery.explain(operation, errno as i32).into()));
     }
     if count as usize != wishes.len() {

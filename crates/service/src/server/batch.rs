@@ -3,7 +3,7 @@
 //! Safety idea: a batch was checked before it comes here; labels are put in that are ours, and what came in their place is gone. Each part
 //! has the descriptors that its own plans name, and no others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 
 use beget_monitor::protocol::place;
@@ -31,13 +31,13 @@ pub(crate) struct Shape {
     pub(crate) atomic: bool,
     /// Its first item makes the nursery of the one domain.
     pub(crate) planned: bool,
-    /// The number of the nursery that the next item makes, or 0.
+    /// The number of the nursery that the next item makes, in that of the domain; or 0.
     pub(crate) spawner: u64,
     /// The nursery that all is born in, where that is made already.
     pub(crate) existing: Option<u64>,
 }
 
-/// Divides a batch: what is asked first, and what is asked when that is there. `domains` are labels, each with the number of the domain's own
+/// Divides a batch: what is asked first, and what is asked when that is there, one after the other. `domains` are labels, each with the number of the domain's own
 /// nursery, or 0.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub(crate) fn divide(
     given: Vec<OwnedFd>,
     domains: &[(u64, u64)],
     shape: Shape,
-) -> Result<(Vec<Births>, Vec<Births>), Errno> {
+) -> Result<(Vec<Births>, VecDeque<Births>), Errno> {
     let Shape { atomic, planned, spawner, existing } = shape;
     let before = usize::from(planned) + usize::from(spawner != 0);
     let labels: Vec<u64> = domains.iter().map(|(id, _)| *id).collect();
@@ -63,7 +63,7 @@ pub(crate) fn divide(
         let count = labels.len() as u32;
         return Ok((
             vec![Births { place, nursery, atomic, count, ids: labels, body, descriptors: given }],
-            Vec::new(),
+            VecDeque::new(),
         ));
     }
     let Some(batch) = Batch::check(bytes, (before + domains.len()) as u32, given.len()) else {
@@ -74,9 +74,15 @@ pub(crate) fn divide(
         let ids = items.iter().map(|(_, id)| *id).filter(|id| *id != 0).collect();
         Ok(Births { place, nursery, atomic: false, count: items.len() as u32, ids, body, descriptors })
     };
-    let mut first = Vec::new();
-    if spawner != 0 {
-        first.push(part(place::PLANNED, spawner, &[(usize::from(planned), 0)])?);
+    if let (true, Some((id, nursery))) = (spawner != 0, domains.first()) {
+        // The domain's own nursery; in it that for what the domain creates; and only then the domain.
+        let own = match planned {
+            true => part(place::PLANNED, *nursery, &[(0, 0)])?,
+            false => part(place::FRESH, *nursery, &[])?,
+        };
+        let within = part(place::WITHIN, spawner, &[(usize::from(planned), 0)])?;
+        let domain = part(place::EXISTING, *nursery, &[(before, *id)])?;
+        return Ok((vec![own], VecDeque::from([within, domain])));
     }
     let mut rest = Vec::new();
     let numbered = domains.iter().enumerate().map(|(index, (id, nursery))| (before + index, *id, *nursery));
@@ -91,7 +97,7 @@ pub(crate) fn divide(
             false => part(place::FRESH, nursery, &[(index, id)])?,
         });
     }
-    Ok(if first.is_empty() { (rest, Vec::new()) } else { (first, rest) })
+    Ok((rest, VecDeque::new()))
 }
 
 /// An item of a domain.
@@ -239,9 +245,11 @@ mod tests {
             (place::FRESH, 7, vec![item("c", 7, 2)]),
         ];
         assert_eq!(told(&first), expected);
-        // A private root, and the nursery of a `spawn` capability: that first.
-        let (first, then) = divide(&bytes, copies(), &[(5, 5)], shape(true, 6, None)).unwrap();
-        assert_eq!(told(&first), [(place::PLANNED, 6, vec![item("b", 0, 1)])]);
-        assert_eq!(told(&then), [(place::PLANNED, 5, vec![item("a", 0, 0), item("c", 5, 2)])]);
+        // A private root, and the nursery of a `spawn` capability in it.
+        let (first, mut then) = divide(&bytes, copies(), &[(5, 5)], shape(true, 6, None)).unwrap();
+        assert_eq!(told(&first), [(place::PLANNED, 5, vec![item("a", 0, 0)])]);
+        let expected =
+            [(place::WITHIN, 6, vec![item("b", 0, 1)]), (place::EXISTING, 5, vec![item("c", 5, 2)])];
+        assert_eq!(told(then.make_contiguous()), expected);
     }
 }

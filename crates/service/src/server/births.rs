@@ -7,7 +7,7 @@
 //! Safety idea: the intent is in the journal before the monitor hears of it, and a request is known by its token: however often it is asked,
 //! it is done once. Plans are not looked into here: they go to the monitor as they came, with labels that are ours.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -48,8 +48,12 @@ pub(crate) struct Spawning {
     pub(crate) answer: Option<(u64, u64)>,
     /// Those of which nothing is known yet.
     pub(crate) undecided: HashSet<u64>,
-    /// What is asked of the monitor when it has made the nursery that a `spawn` capability leads to.
-    then: Vec<Births>,
+    /// What is asked of the monitor, one after the other, when it has made the nursery that is asked for now.
+    then: VecDeque<Births>,
+    /// How many nurseries it has made.
+    pub(crate) made: usize,
+    /// The first of them is of a plan.
+    pub(crate) planned: bool,
     client: u64,
     /// What the monitor said when it refused.
     pub(crate) refused: Option<(u32, String)>,
@@ -263,7 +267,7 @@ impl Server {
         let mut intents = Vec::with_capacity(domains.len());
         for wanted in domains {
             let id = self.number();
-            let own_nursery = existing.is_none() && (planned || wanted.flags & wanted::ALONE == 0);
+            let own_nursery = existing.is_none() && (planned || spawner || wanted.flags & wanted::ALONE == 0);
             let nursery = if own_nursery { id } else { 0 };
             let spawner = if spawner { self.number() } else { 0 };
             let name = if wanted.name.is_empty() {
@@ -290,7 +294,15 @@ impl Server {
             self.note(Event::Intent(Box::new(intent)));
         }
         let request = self.connections.get(&key).map_or(0, |connected| connected.request);
-        let spawning = Spawning { answer: Some((key, request)), undecided, then, client, refused: None };
+        let spawning = Spawning {
+            answer: Some((key, request)),
+            undecided,
+            then,
+            made: 0,
+            planned,
+            client,
+            refused: None,
+        };
         self.spawning.insert(token, spawning);
         self.work(key, None);
         for births in first {
@@ -372,11 +384,12 @@ impl Server {
         }
     }
 
-    /// The monitor has made the nursery that a `spawn` capability leads to: now the domain itself.
+    /// The monitor has made a nursery: now what is born in it.
     pub(crate) fn nursery_made(&mut self, token: [u8; 16]) {
         let Some(spawning) = self.spawning.get_mut(&token) else { return };
         let client = spawning.client;
-        for births in std::mem::take(&mut spawning.then) {
+        spawning.made += 1;
+        if let Some(births) = spawning.then.pop_front() {
             self.ask_births(token, client, births);
         }
     }
@@ -388,7 +401,7 @@ impl Server {
         let all: Vec<u64> =
             if ids.is_empty() { spawning.undecided.iter().copied().collect() } else { ids.to_vec() };
         for id in all {
-            self.unborn(id, u32::MAX, errno, false);
+            self.unborn(id, u32::MAX, errno, 0);
         }
     }
 
@@ -402,8 +415,8 @@ impl Server {
     }
 
     /// A birth has failed.
-    pub(crate) fn unborn(&mut self, id: u64, op: u32, errno: u32, nursery: bool) {
-        if self.register.get(id).is_some_and(|domain| domain.pid == 0 && domain.lives()) {
+    pub(crate) fn unborn(&mut self, id: u64, op: u32, errno: u32, nursery: u32) {
+        if self.register.get(id).is_some_and(|domain| !domain.born && domain.lives()) {
             self.note(Event::Unborn(id, op, errno, nursery));
             self.never_was(id);
             self.decided(id);
@@ -453,7 +466,7 @@ impl Server {
         if let Some((errno, words)) = refused.filter(|_| none) {
             return self.refuse(key, error::MONITOR, errno, &words);
         }
-        let mut nursery = (0, 0);
+        let mut nursery = (0, 0, 0);
         let (mut records, mut capabilities) = (Writer::new(), Vec::new());
         for id in ids {
             let Some(domain) = self.register.get(*id) else { continue };
@@ -461,8 +474,8 @@ impl Server {
             let (mut op, mut errno) = (u32::MAX, 0);
             if let Some((failed, why, of_nursery)) = domain.unborn {
                 (op, errno) = (if failed == NEVER { u32::MAX } else { failed }, why);
-                if of_nursery {
-                    nursery = (failed, why);
+                if of_nursery != 0 {
+                    nursery = (failed, why, of_nursery);
                 }
             }
             let mut capability = None;
@@ -477,7 +490,7 @@ impl Server {
             capabilities.extend(capability);
         }
         let mut body = Writer::new();
-        body.u32(nursery.0).u32(nursery.1).u32(ids.len() as u32).raw(records.body());
+        body.u32(nursery.0).u32(nursery.1).u32(nursery.2).u32(ids.len() as u32).raw(records.body());
         self.answer(key, kind::SPAWNED, body.body(), capabilities);
     }
 }

@@ -21,12 +21,14 @@ pub(crate) struct Domain {
     pub(crate) intent: Intent,
     /// What it holds and what enforces that; one copy for all that hold the same.
     pub(crate) holdings: Rc<[u8]>,
-    /// Number of its process; 0 until it is born.
+    /// It was born.
+    pub(crate) born: bool,
+    /// Number of its process; 0 where that is not known.
     pub(crate) pid: u32,
     /// When its process was started, in the kernel's ticks; 0 where that was not noted.
     pub(crate) start: u64,
-    /// Why there is none: operation, errno, and whether the nursery's plan failed.
-    pub(crate) unborn: Option<(u32, u32, bool)>,
+    /// Why there is none: operation, errno, and whose plan failed.
+    pub(crate) unborn: Option<(u32, u32, u32)>,
     /// It is being ended: the grace.
     pub(crate) killing: Option<u64>,
     /// Why.
@@ -59,7 +61,7 @@ impl Domain {
         let life = match (&self.end, self.clean) {
             // An end is an end when nothing is left.
             (Some(end), true) => end.life,
-            _ if self.pid == 0 => Life::Embryo,
+            _ if !self.born => Life::Embryo,
             _ => Life::Running,
         };
         let ended = if self.clean { end.at } else { 0 };
@@ -131,7 +133,7 @@ impl Register {
                     self.history.entry(user).or_default().push_back(id);
                 }
             }
-            Event::Born(id, number) => self.with(id, |domain| domain.pid = number),
+            Event::Born(id, number) => self.with(id, |domain| (domain.born, domain.pid) = (true, number)),
             Event::Noted(id, start) => self.with(id, |domain| domain.start = start),
             Event::Killing(id, grace, why) => self.with(id, |domain| {
                 domain.killing = Some(grace);
@@ -302,7 +304,7 @@ impl Register {
 fn since(domain: &Domain) -> Vec<Event> {
     let id = domain.intent.id;
     let mut events = Vec::new();
-    if domain.pid != 0 {
+    if domain.born {
         events.push(Event::Born(id, domain.pid));
     }
     if domain.start != 0 {
@@ -364,7 +366,7 @@ mod tests {
             Event::Given(2, "x".to_owned()),
             Event::Killing(2, 9, "why".to_owned()),
             intent(3, "c", 0),
-            Event::Unborn(3, 4, 2, false),
+            Event::Unborn(3, 4, 2, 0),
             intent(5, "d", 0),
             Event::Born(5, 55),
             Event::Ended(5, end(Life::Exited(3))),

@@ -56,7 +56,7 @@ pub(crate) struct Holds {
 /// What may be left of a domain whose process has ended.
 #[derive(Debug)]
 struct Rest {
-    /// Nurseries that have not ended yet.
+    /// Nurseries that have not ended yet, in the order in which they are ended.
     nurseries: Vec<u64>,
     /// The monitor was asked to end them.
     asked: bool,
@@ -194,7 +194,7 @@ impl Server {
         }
         let Some(domain) = self.register.get(id) else { return };
         // One that is not born yet is ended as soon as it is.
-        if domain.end.is_some() || domain.pid == 0 {
+        if domain.end.is_some() || !domain.born {
             return;
         }
         if grace == 0 {
@@ -217,9 +217,9 @@ impl Server {
     /// It was asked to end, and has not.
     pub(crate) fn grace_is_over(&mut self, id: u64) {
         let Some(domain) = self.register.get(id).filter(|domain| domain.end.is_none()) else { return };
-        let nurseries = [domain.intent.nursery, domain.intent.spawner];
+        let nurseries = [domain.intent.spawner, domain.intent.nursery];
         self.signal(id, SIGKILL);
-        for nursery in nurseries.into_iter().filter(|number| *number != 0) {
+        if let Some(nursery) = nurseries.into_iter().find(|number| *number != 0) {
             self.tell_monitor(monitor::END_NURSERY, 0, &label(nursery), Vec::new());
         }
     }
@@ -228,7 +228,7 @@ impl Server {
     pub(crate) fn ended(&mut self, id: u64, number: u32, end: End) {
         let news = self.register.get(id).is_some_and(|domain| domain.lives() && domain.end.is_none());
         if news {
-            if self.register.get(id).is_some_and(|domain| domain.pid == 0) {
+            if self.register.get(id).is_some_and(|domain| !domain.born) {
                 self.born(id, number);
             }
             self.note(Event::Ended(id, end));
@@ -250,14 +250,13 @@ impl Server {
         else {
             return;
         };
-        let nurseries = [domain.intent.nursery, domain.intent.spawner];
+        // The inner one first: it tells how what is in it ends.
+        let nurseries = [domain.intent.spawner, domain.intent.nursery];
         let nurseries: Vec<u64> = nurseries.into_iter().filter(|number| *number != 0).collect();
         self.revoke(id);
         let ready = self.link.is_ready();
-        if ready {
-            for nursery in &nurseries {
-                self.tell_monitor(monitor::END_NURSERY, 0, &label(*nursery), Vec::new());
-            }
+        if let Some(nursery) = nurseries.first().filter(|_| ready) {
+            self.tell_monitor(monitor::END_NURSERY, 0, &label(*nursery), Vec::new());
         }
         for product in self.register.products(id).to_vec() {
             self.kill(product, 0, "its creator has ended");
@@ -283,6 +282,10 @@ impl Server {
         let Some(id) = [number, number.wrapping_sub(1)].into_iter().find(|id| of(self, *id)) else { return };
         if let Some(rest) = self.holds.get_mut(&id).and_then(|holds| holds.rest.as_mut()) {
             rest.nurseries.retain(|other| *other != number);
+            let next = rest.nurseries.first().copied();
+            if let Some(next) = next {
+                self.tell_monitor(monitor::END_NURSERY, 0, &label(next), Vec::new());
+            }
             self.look_at_rest(id);
         }
     }

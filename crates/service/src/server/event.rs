@@ -58,8 +58,10 @@ pub(crate) enum Event {
     Born(u64, u32),
     /// When its process was started, in the kernel's ticks: by which its number is known to be its own.
     Noted(u64, u64),
-    /// It was not: the operation that failed (of the nursery's plan if the last is true) and the errno.
-    Unborn(u64, u32, u32, bool),
+    /// It was not: the operation that failed and the errno; whose plan that was: 0 its own, 1 and 2 of a nursery ([`Spawn::planned`] and `spawner`).
+    ///
+    /// [`Spawn::planned`]: crate::protocol::Spawn::planned
+    Unborn(u64, u32, u32, u32),
     /// It is being ended: how long it may take, in milliseconds, and why.
     Killing(u64, u64, String),
     /// It asks for a capability.
@@ -148,7 +150,7 @@ impl Event {
             Event::Born(id, number) => writer.u32(4).u64(*id).u32(*number),
             Event::Noted(id, start) => writer.u32(5).u64(*id).u64(*start),
             Event::Unborn(id, op, errno, nursery) => {
-                writer.u32(6).u64(*id).u32(*op).u32(*errno).u32(u32::from(*nursery))
+                writer.u32(6).u64(*id).u32(*op).u32(*errno).u32(*nursery)
             }
             Event::Killing(id, grace, why) => writer.u32(7).u64(*id).u64(*grace).str(why),
             Event::Asked(id, name) => writer.u32(8).u64(*id).str(name),
@@ -180,7 +182,7 @@ impl Event {
             3 => Event::Intent(Box::new(Intent::read(&mut reader)?)),
             4 => Event::Born(id, reader.u32()?),
             5 => Event::Noted(id, reader.u64()?),
-            6 => Event::Unborn(id, reader.u32()?, reader.u32()?, reader.u32()? != 0),
+            6 => Event::Unborn(id, reader.u32()?, reader.u32()?, reader.u32()?),
             7 => Event::Killing(id, reader.u64()?, reader.str()?.to_owned()),
             8 => Event::Asked(id, reader.str()?.to_owned()),
             9 => Event::Given(id, reader.str()?.to_owned()),
@@ -244,7 +246,7 @@ mod tests {
             Event::Intent(Box::new(intent)),
             Event::Born(1, 2),
             Event::Noted(1, 2),
-            Event::Unborn(1, 2, 3, true),
+            Event::Unborn(1, 2, 3, 2),
             Event::Killing(1, 2, "why".to_owned()),
             Event::Asked(1, "a".to_owned()),
             Event::Told(1, "a".to_owned(), 7),

@@ -322,7 +322,11 @@ impl Server {
             let undecided =
                 self.spawning.get(&token).map(|spawning| spawning.undecided.iter().copied().collect());
             let all = if ids.is_empty() { undecided.unwrap_or_default() } else { ids.to_vec() };
-            all.into_iter().for_each(|id| self.unborn(id, op, errno, true));
+            // Of both the first is made for the domain itself.
+            let made = self.spawning.get(&token).map_or(0, |spawning| spawning.made);
+            let planned = self.spawning.get(&token).is_some_and(|spawning| spawning.planned);
+            let whose = if planned && made == 0 { 1 } else { 2 };
+            all.into_iter().for_each(|id| self.unborn(id, op, errno, whose));
             return Some(());
         }
         if ids.is_empty() {
@@ -339,9 +343,9 @@ impl Server {
 
     fn birth_over(&mut self, id: u64, born: Born) {
         let known = self.register.get(id).filter(|domain| domain.lives());
-        match known.map(|domain| domain.pid == 0 && domain.end.is_none()) {
+        match known.map(|domain| !domain.born && domain.end.is_none()) {
             Some(true) if born.errno == 0 => self.born(id, born.number),
-            Some(true) => self.unborn(id, born.op, born.errno, false),
+            Some(true) => self.unborn(id, born.op, born.errno, 0),
             Some(false) => {}
             None if born.errno == 0 => self.end_stranger(id),
             None => {}
@@ -410,7 +414,7 @@ impl Server {
     /// A domain that lives as far as we know, and what the monitor says of it.
     fn compare(&mut self, id: u64, told: Option<(u32, bool)>, with_monitor: bool) {
         let Some(domain) = self.register.get(id).filter(|domain| domain.lives()) else { return };
-        let (ended, unborn, token) = (domain.end.is_some(), domain.pid == 0, domain.intent.token);
+        let (ended, unborn, token) = (domain.end.is_some(), !domain.born, domain.intent.token);
         match told {
             _ if ended => self.end_rest(id),
             Some((_, true)) if unborn => {
@@ -425,7 +429,7 @@ impl Server {
                 if let Some(Spawning { refused, .. }) = self.spawning.get_mut(&token) {
                     *refused = Some((EPIPE, "the monitor was killed meanwhile".to_owned()));
                 }
-                self.unborn(id, NEVER, EPIPE, false);
+                self.unborn(id, NEVER, EPIPE, 0);
             }
             None => self.is_lost(id, with_monitor),
         }
@@ -456,7 +460,7 @@ impl Server {
         let ids: Vec<u64> = self.register.living().collect();
         for id in ids {
             let Some(domain) = self.register.get(id) else { continue };
-            let (tied, born) = (domain.intent.wanted.flags & wanted::TIED != 0, domain.pid != 0);
+            let (tied, born) = (domain.intent.wanted.flags & wanted::TIED != 0, domain.born);
             if born && domain.start == 0 {
                 self.newborn.push(id);
             }

@@ -104,7 +104,7 @@ impl Server {
         let Some(domain) = self.register.get(id) else {
             return self.refuse(key, error::ENDED, 0, "nobody remembers it");
         };
-        let (lives, revoked, born) = (domain.lives(), domain.is_revoked(), domain.pid != 0);
+        let (lives, revoked, born) = (domain.lives(), domain.is_revoked(), domain.born);
         match asked {
             Request::Status => self.status(key, id),
             Request::Holdings => {

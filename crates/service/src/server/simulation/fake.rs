@@ -185,6 +185,9 @@ impl Monitor {
         match place {
             place::SHARED => assert_eq!(nursery, 0),
             place::EXISTING => assert!(self.nurseries.contains(&nursery)),
+            place::WITHIN => {
+                assert!(self.nurseries.contains(&(nursery - 1)) && self.nurseries.insert(nursery))
+            }
             _ => assert!(self.nurseries.insert(nursery), "a new nursery"),
         }
         self.births.push(Birth { request, labels, nursery });

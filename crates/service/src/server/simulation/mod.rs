@@ -275,8 +275,8 @@ struct Spawned {
 
 fn spawned(answer: &Packet) -> Vec<Spawned> {
     assert_eq!(answer.kind, kind::SPAWNED, "{}", words(answer));
-    let count = Reader::new(&answer.body[8..]).u32().unwrap();
-    let mut reader = Reader::new(&answer.body[12..]);
+    let count = Reader::new(&answer.body[12..]).u32().unwrap();
+    let mut reader = Reader::new(&answer.body[16..]);
     (0..count)
         .map(|_| Spawned {
             id: reader.u64().unwrap(),
