@@ -1,6 +1,8 @@
 //! Labelled births and nurseries that outlive their creator: no end is forgotten before somebody has taken it, and nobody but a creator of
 //! theirs is told or obeyed.
 
+mod births;
+
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write;
@@ -580,61 +582,6 @@ fn a_plan_does_not_reach_the_nursery() {
         assert_eq!(nursery.told(), (0, born.number, change::EXITED, 0));
         drop(ours);
         assert_eq!(beget_tests::text(&rest(theirs)), "", "the shell found no descriptor but its own");
-        nursery.end();
-    });
-}
-
-/// One birth whose script writes to a pipe; gives what it wrote.
-fn said(nursery: &Lasting, flags: u32, namespaces: u32, script: &CStr) -> Result<String, i32> {
-    let (reader, writer) = pipe();
-    let (mut body, descriptors) =
-        batch(&[1], flags, script, &[writer.as_fd(), writer.as_fd(), writer.as_fd()]);
-    body[Item::SIZE - 4..Item::SIZE].copy_from_slice(&namespaces.to_ne_bytes());
-    drop(writer);
-    let header = Header { kind: kind::BATCH, words: [1, 0, 0, 0], ..Header::default() };
-    let given: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-    nursery.link.send(header, &body, &given).expect("it listens");
-    drop(descriptors);
-    let born = Born::decode(&nursery.hear().body, 0).expect("whole");
-    if born.errno != 0 {
-        return Err(born.errno as i32);
-    }
-    assert_eq!(nursery.told().0, 1);
-    Ok(beget_tests::text(&rest(reader)).trim().to_owned())
-}
-
-#[test]
-fn groups_are_given_up_for_one_birth_alone() {
-    let test = "lasting::groups_are_given_up_for_one_birth_alone";
-    if !beget_tests::is_root() {
-        return beget_tests::skip(test, beget_tests::Need::Root);
-    }
-    in_own_process(test, || {
-        // SAFETY: two numbers, in a process of this test's own.
-        assert_eq!(unsafe { libc::setgroups(2, [11, 12].as_ptr()) }, 0);
-        let nursery = Lasting::new(role::LASTING);
-        let script = c"grep Groups: /proc/self/status";
-        for _ in 0..2 {
-            assert_eq!(said(&nursery, flag::UNHELD, 0, script), Ok("Groups:\t11 12".to_owned()));
-            assert_eq!(said(&nursery, flag::WITHOUT_GROUPS, 0, script), Ok("Groups:".to_owned()));
-        }
-        nursery.end();
-    });
-}
-
-#[test]
-fn a_birth_may_be_the_first_process_of_a_namespace() {
-    in_own_process("lasting::a_birth_may_be_the_first_process_of_a_namespace", || {
-        use beget_sys::namespace::kind::{PROCESSES, USERS};
-        let nursery = Lasting::new(role::LASTING);
-        match said(&nursery, flag::UNHELD, USERS | PROCESSES, c"echo $$") {
-            Err(libc::EPERM | libc::EACCES | libc::ENOSPC | libc::EINVAL) => beget_tests::skip(
-                "lasting::a_birth_may_be_the_first_process_of_a_namespace",
-                beget_tests::Need::Machine("user namespaces"),
-            ),
-            other => assert_eq!(other, Ok("1".to_owned())),
-        }
-        assert_ne!(said(&nursery, flag::UNHELD, 0, c"echo $$"), Ok("1".to_owned()));
         nursery.end();
     });
 }
