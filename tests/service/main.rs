@@ -1,6 +1,7 @@
 //! The process service with its monitor, each a process of its own, and real domains: what clients are told is what happened, whoever is
 //! killed meanwhile.
 
+mod crowd;
 mod hostile;
 mod killed;
 mod lives;

@@ -25,6 +25,8 @@ use crate::peer::Refusal;
 use crate::protocol::{LOST, kind};
 use crate::service::Word;
 
+/// How many share a nursery before there is another one: the kernel looks at all of a process's children to find the one that has ended.
+const MOST_TOGETHER: usize = 500;
 /// How long a nursery may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = 9;
@@ -153,9 +155,11 @@ impl Monitor {
             }
         }
         there.sort_unstable();
-        match there.first() {
+        let roomy = |(_, living, _): &&(usize, usize, u64)| *living < MOST_TOGETHER;
+        let full = there.iter().filter(|nursery| !roomy(nursery)).count();
+        match there.iter().find(roomy) {
             Some((0, _, key)) => return Ok(*key),
-            Some((_, _, key)) if there.len() >= self.per_identity => return Ok(*key),
+            Some((_, _, key)) if there.len() - full >= self.per_identity => return Ok(*key),
             _ => {}
         }
         match self.new_nursery(client, 0, 0) {
@@ -306,9 +310,16 @@ impl Monitor {
             |other: &Nursery| matches!(other.keeper, Keeper::Nursery { parent, .. } if parent == key);
         let is_empty = nursery.labels.is_empty() && nursery.pending.is_empty();
         let holds = || nursery.around && self.nurseries.values().any(is_inside);
-        if nursery.retired && is_empty && !holds() {
+        if is_empty && (nursery.retired || self.is_one_too_many(key)) && !holds() {
             self.quit(key);
         }
+    }
+
+    /// Whether it was made because all others were full, and now there are enough without it.
+    fn is_one_too_many(&self, key: u64) -> bool {
+        let listens = |key: &&u64| self.nurseries.get(key).is_some_and(Nursery::listens);
+        let all = self.shared.values().find(|keys| keys.contains(&key));
+        all.is_some_and(|keys| keys.iter().filter(listens).count() > self.per_identity)
     }
 
     /// Stops speaking with a nursery: its channel is closed, or it says what none says. It is waited for, but not for ever.
