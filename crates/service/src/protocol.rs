@@ -150,9 +150,10 @@ pub mod wanted {
 /// Domains that are to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spawn {
-    /// By which the service knows a request that it has carried out already: random.
+    /// By which the service knows a request that it has carried out already: random. One that was never tried, because a service or a monitor was
+    /// killed before, is tried when it is asked again.
     pub token: [u8; 16],
-    /// All or nothing.
+    /// All or nothing: each plan stops at its exec, and all are continued when all are there. For one domain, or for such as are all [`wanted::ALONE`].
     pub atomic: bool,
     /// The first item of the batch makes the nursery for the one domain there is ([`beget_monitor::protocol::place::PLANNED`]).
     pub planned: bool,

@@ -138,7 +138,7 @@ fn a_batch_is_one_request_and_each_has_its_answer() {
         assert_eq!((again.request, &again.body), (asked.request, &asked.body));
         let (_ours, theirs) = Connection::pair().unwrap();
         let mut body = Writer::new();
-        body.u32(0).u32(0).u32(3);
+        body.u32(0).u32(0).u32(0).u32(3);
         body.u64(1).str("one").u32(100).u32(0).u32(0).u32(1);
         body.u64(2).str("two").u32(0).u32(u32::MAX).u32(11).u32(0);
         body.u64(3).str("three").u32(101).u32(0).u32(0).u32(0);
