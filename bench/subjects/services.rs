@@ -38,11 +38,11 @@ struct Running {
 
 impl Running {
     fn start() -> Result<Running, String> {
-        let folder = std::env::temp_dir().join(format!("beget-bench-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("beget-bench-service-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let socket = folder.join("s");
         let mut command = std::process::Command::new(own_command()?);
-        command.args(["serve", "--history", "100", "--socket"]).arg(&socket).stdin(Stdio::null());
+        command.args(["serve", "--history", "100", "--socket"]).arg(&socket).stdin(Stdio::null()).stderr(Stdio::null());
         let running = Running { supervisor: command.spawn().map_err(|error| error.to_string())?, folder };
         let until = now() + 10e6;
         while Service::connect(&socket).is_err() {
