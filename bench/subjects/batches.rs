@@ -15,7 +15,7 @@ const LOOP: &str = "posix_spawn, each waited for";
 const ALL: &str = "posix_spawn, all started, then all waited for";
 const BATCH: &str = "beget, Batch";
 
-fn in_a_batch(count: usize, command: &mut Command, nursery: &Nursery) -> Result<(), String> {
+pub(super) fn in_a_batch(count: usize, command: &mut Command, nursery: &Nursery) -> Result<(), String> {
     let mut batch = Batch::new();
     batch.add(command, count).map_err(told)?;
     // Handles go only when all have ended: nobody closes one meanwhile in the loops either.

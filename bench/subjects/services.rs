@@ -8,6 +8,7 @@ use std::time::Duration;
 use beget::{Command, Grant, Nursery, ParcelOptions};
 use beget_service::{Domain, Service, Wish};
 
+use super::batches::in_a_batch;
 use super::embryos::{TIMES, told};
 use crate::machine;
 use crate::measure::{Entry, Pairs, Series, now, race, timed};
@@ -42,7 +43,11 @@ impl Running {
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let socket = folder.join("s");
         let mut command = std::process::Command::new(own_command()?);
-        command.args(["serve", "--history", "100", "--socket"]).arg(&socket).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["serve", "--history", "100", "--socket"])
+            .arg(&socket)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         let running = Running { supervisor: command.spawn().map_err(|error| error.to_string())?, folder };
         let until = now() + 10e6;
         while Service::connect(&socket).is_err() {
@@ -144,8 +149,8 @@ fn births(
 fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     let count = BATCH[usize::from(options.quick)];
     let _limit = machine::more_files(8 * count as u64)?;
-    let columns = [&["program: way"], &TIMES[..], &["× each waited for", "× in process"]].concat();
-    let title = format!("{count} births in one request to the service, one processor: us a birth");
+    let columns = [&["program: way"], &TIMES[..], &["× each waited for", "× a batch in process"]].concat();
+    let title = format!("{count} confined births in one request to the service, one processor: us a birth");
     let mut table = Table::new(title, &columns);
     for program in &programs.all {
         machine::on_one_processor(|| {
@@ -153,7 +158,8 @@ fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<
             let running = Running::start()?;
             let mut service = running.session()?;
             let path = program.path.as_c_str();
-            let mut command = unconfined(path);
+            let nursery = Nursery::new().map_err(told)?;
+            let (mut here, mut there) = (confined(program), confined(program));
             let each = |work: &mut dyn FnMut() -> Result<(), String>| {
                 let begin = now();
                 work()?;
@@ -161,16 +167,17 @@ fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<
             };
             let entries = vec![
                 Entry::new(LOOP, move || each(&mut || (0..count).try_for_each(|_| posix_spawn(path, false)))),
+                Entry::new(IN_NURSERY, move || each(&mut || in_a_batch(count, &mut here, &nursery))),
                 Entry::new(SERVICE, move || {
                     each(&mut || {
-                        let wishes = (0..count).map(|_| wish(&mut command)).collect::<Result<_, _>>()?;
+                        let wishes = (0..count).map(|_| wish(&mut there)).collect::<Result<_, _>>()?;
                         let domains = service.batch(wishes, false).map_err(said)?;
                         domains.into_iter().try_for_each(|domain| ended_well(domain.map_err(said)?))
                     })
                 }),
             ];
             let series = race(&format!("service: batch, {}", program.name), options.time(8.0), entries);
-            rows(&mut table, program.name, &series, [LOOP, LOOP]);
+            rows(&mut table, program.name, &series, [LOOP, IN_NURSERY]);
             Ok(())
         })?;
     }
