@@ -154,7 +154,7 @@ fn a_spawn_starts_a_service_and_says_so_once() {
     let served = Served::none();
     let first = served.run(&["spawn", "one", "--base", "--", "sleep", "1000"]);
     assert!(first.status.success(), "{}", text(&first.stderr));
-    assert!(text(&first.stderr).contains("no service runs; one was started"), "{}", text(&first.stderr));
+    assert!(text(&first.stderr).contains("no service ran; one was started"), "{}", text(&first.stderr));
     assert_eq!(text(&first.stdout), "one\n");
     served.ok(&["spawn", "two", "--base", "--", "sleep", "1000"]);
     assert_eq!(served.names(), ["one", "two"]);

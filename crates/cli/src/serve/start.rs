@@ -41,10 +41,6 @@ pub(crate) fn session_or_start(asked: &ForService) -> Result<Service, Failure> {
 
 fn start(path: &std::path::Path) -> Result<Service, Failure> {
     let wrong = |error: std::io::Error| (format!("service {}: {error}", path.display()), FAILED);
-    say(&format!(
-        "no service runs; one was started at {}, and ends when it has nothing left to keep",
-        path.display()
-    ));
     let mut command = Command::new("/proc/self/exe");
     command.args(["serve", "--socket"]).arg(path).env(VARIABLE, "1");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -69,7 +65,14 @@ fn start(path: &std::path::Path) -> Result<Service, Failure> {
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
-            other => return other.map_err(failed),
+            other => {
+                let session = other.map_err(failed)?;
+                say(&format!(
+                    "no service ran; one was started at {}, and ends when it has nothing left to keep",
+                    path.display()
+                ));
+                return Ok(session);
+            }
         }
     }
 }

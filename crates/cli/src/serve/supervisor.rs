@@ -128,6 +128,8 @@ struct Ending {
 
 struct Supervisor {
     socket: PathBuf,
+    /// Sockets that were made here, and go when it ends; those that were passed in are somebody else's.
+    made: Vec<PathBuf>,
     lives_on: bool,
     signals: Signals,
     parts: Vec<Part>,
@@ -155,14 +157,17 @@ pub(super) fn supervise(asked: &ForService, idle_exit: bool) -> Result<u8, Failu
     raise_open_files();
     let mut passed = listen::passed();
     let at_monitor = locked.folder.join("monitor.sock");
-    let for_clients = match listen::take(&mut passed, "service")? {
-        Some(socket) => socket,
-        None => listen::listen(&socket, if asked.other_users { 0o666 } else { 0o600 })?,
+    let mut made = Vec::new();
+    let mut listening = |name, path: &PathBuf, mode| match listen::take(&mut passed, name)? {
+        Some(socket) => Ok::<_, Failure>(socket),
+        None => {
+            let socket = listen::listen(path, mode)?;
+            made.push(path.clone());
+            Ok(socket)
+        }
     };
-    let for_service = match listen::take(&mut passed, "monitor")? {
-        Some(socket) => socket,
-        None => listen::listen(&at_monitor, 0o600)?,
-    };
+    let for_clients = listening("service", &socket, if asked.other_users { 0o666 } else { 0o600 })?;
+    let for_service = listening("monitor", &at_monitor, 0o600)?;
     drop(passed);
     let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|why| wrong("pipe", beget_sys::Errno(why.raw_os_error())))?;
@@ -203,6 +208,7 @@ pub(super) fn supervise(asked: &ForService, idle_exit: bool) -> Result<u8, Failu
     say(&format!("serving at {}", socket.display()));
     let mut supervisor = Supervisor {
         socket,
+        made,
         lives_on: asked.lives_on,
         signals,
         parts,
@@ -214,7 +220,9 @@ pub(super) fn supervise(asked: &ForService, idle_exit: bool) -> Result<u8, Failu
     let outcome = supervisor.until_end();
     supervisor.alive = None;
     supervisor.parts.iter_mut().for_each(Part::kill);
-    let _ = rustix::fs::unlink(&supervisor.socket);
+    for socket in &supervisor.made {
+        let _ = rustix::fs::unlink(socket);
+    }
     outcome.map(|()| 0)
 }
 

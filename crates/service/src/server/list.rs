@@ -9,7 +9,7 @@ use super::{Server, look};
 use crate::protocol::{Life, kind};
 
 /// How many records are written in one turn.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 
 /// A list that is being written.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Server {
             let mut record = domain.record();
             if record.life == Life::Running {
                 record.memory = look::memory(domain.pid, domain.start);
+                record.memory_peak = look::memory_peak(domain.pid, domain.start);
             }
             record.write(&mut listing.records);
             listing.count += 1;

@@ -37,6 +37,19 @@ pub(crate) fn memory(number: u32, start: u64) -> u64 {
     stat(number).filter(|(began, _)| *began == start && start != 0).map_or(0, |(_, memory)| memory)
 }
 
+/// The most bytes that were ever resident of the process of this number that was started then; 0 when there is none.
+pub(crate) fn memory_peak(number: u32, start: u64) -> u64 {
+    let mut bytes = [0; 4096];
+    let peak = read(&format!("/proc/{number}/status"), &mut bytes).and_then(|text| {
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let words = lines.find_map(|line| line.strip_prefix(b"VmHWM:"))?;
+        let words = std::str::from_utf8(words).ok()?;
+        words.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    // Looked at afterwards: what was read was its own if it is there still.
+    peak.filter(|_| lives(number, start)).map_or(0, |kibibytes| kibibytes << 10)
+}
+
 /// Bytes that are resident of the process of this number; 0 when there is none.
 pub(crate) fn memory_of(number: u32) -> u64 {
     stat(number).map_or(0, |(_, memory)| memory)
@@ -57,6 +70,8 @@ mod tests {
         let began = start(own).unwrap();
         assert!(memory(own, began) > 4096);
         assert_eq!(memory(own, began + 1), 0);
+        assert!(memory_peak(own, began) > 4096);
+        assert_eq!(memory_peak(own, began + 1), 0);
         assert!(lives(own, began) && !lives(own, began + 1) && !lives(own, 0));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let number = child.id();

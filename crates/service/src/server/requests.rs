@@ -9,7 +9,7 @@ use beget_monitor::protocol::kind as monitor;
 use super::connections::{Connected, Doing, Subject};
 use super::monitor::Pending;
 use super::{Over, Server, look};
-use crate::protocol::{State, VERSIONS, error, kind, report, right, subject};
+use crate::protocol::{Life, State, VERSIONS, error, kind, report, right, subject};
 use crate::request::Request;
 
 /// The highest number of a signal.
@@ -186,7 +186,10 @@ impl Server {
     fn status(&mut self, key: u64, id: u64) {
         let Some(domain) = self.register.get(id) else { return };
         let mut record = domain.record();
-        record.memory = look::memory(domain.pid, domain.start);
+        if record.life == Life::Running {
+            record.memory = look::memory(domain.pid, domain.start);
+            record.memory_peak = look::memory_peak(domain.pid, domain.start);
+        }
         let mut body = Writer::new();
         body.u32(1);
         record.write(&mut body);
