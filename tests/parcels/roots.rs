@@ -20,7 +20,7 @@ fn what_is_not_granted_does_not_exist_there() {
         let mut command = Command::new(program("probe"));
         command.args(["try", "read", &inside, "read", &outside]).stdout(writing);
         command.grant(Grant::Read(inside.clone().into())).root(Root::new());
-        let parcel = command.parcel(ParcelOptions { lasting, spawner: false }).expect("packed");
+        let parcel = command.parcel(ParcelOptions { lasting, ..ParcelOptions::default() }).expect("packed");
         drop(command);
         let plan = parcel.nursery.as_ref().expect("it is in a root");
         let folder = lasting.then_some(&scratch);
@@ -40,7 +40,7 @@ fn a_lasting_one_is_taken_over_with_what_lives_in_it() {
     let (theirs, ours) = pipe();
     let mut command = Command::new(program("probe"));
     command.args(["await", "7"]).stdin(theirs).root(Root::new());
-    let parcel = command.parcel(ParcelOptions { lasting: true, spawner: false }).expect("packed");
+    let parcel = command.parcel(ParcelOptions { lasting: true, ..ParcelOptions::default() }).expect("packed");
     drop(command);
     let outer = Midwife::new();
     let there = match outer.nursery(parcel.nursery.as_ref().expect("a root"), Some(&scratch)) {

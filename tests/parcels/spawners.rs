@@ -9,7 +9,7 @@ use beget_tests::{Scratch, mark, marked, program};
 
 use crate::{Cradle, Midwife, WELL, call, number, pipe, rest};
 
-const SPAWNER: ParcelOptions = ParcelOptions { lasting: false, spawner: true };
+const SPAWNER: ParcelOptions = ParcelOptions { lasting: false, spawner: true, together: false };
 
 /// Two sockets that keep packets apart.
 fn sockets() -> (OwnedFd, OwnedFd) {
@@ -208,7 +208,8 @@ fn a_lasting_one_is_taken_over_under_its_confinement() {
     let (scratch, probe) = (Scratch::new(), program("probe"));
     let (theirs, ours) = pipe();
     let mut command = Command::new(&probe);
-    let parcel = command.parcel(ParcelOptions { lasting: true, spawner: true }).expect("packed");
+    let parcel =
+        command.parcel(ParcelOptions { lasting: true, spawner: true, together: false }).expect("packed");
     drop(command);
     let outer = Midwife::new();
     let spawner =

@@ -1,12 +1,14 @@
 //! The process service with its monitor, each a process of its own, and real domains: what clients are told is what happened, whoever is
 //! killed meanwhile.
 
+mod anew;
 mod crowd;
 mod hostile;
 mod killed;
 mod lives;
 mod spawners;
 mod storm;
+mod together;
 mod users;
 
 use std::fs::File;
@@ -140,7 +142,7 @@ impl World {
     }
 
     fn options(&self) -> ParcelOptions {
-        ParcelOptions { lasting: self.policy == "live", spawner: false }
+        ParcelOptions { lasting: self.policy == "live", ..ParcelOptions::default() }
     }
 
     /// A probe that cannot create processes.

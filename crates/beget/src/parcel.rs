@@ -26,6 +26,9 @@ pub struct ParcelOptions {
     /// It brings the plan of a nursery for what the child will create through others: held to all that the child is held to, but that it may
     /// create processes.
     pub spawner: bool,
+    /// It is to be born with others, all of them or none, as in [`Batch::together`](crate::Batch::together): it stops before the first
+    /// instruction of its program, and whoever gives all the births has them go on.
+    pub together: bool,
 }
 
 impl ParcelOptions {
@@ -89,6 +92,12 @@ impl Parcel {
     #[must_use]
     pub fn alone(&self) -> bool {
         self.stock.alone()
+    }
+
+    /// Whether it stops before its program's first instruction, until all are there that it is to be born with.
+    #[must_use]
+    pub fn together(&self) -> bool {
+        self.stock.together()
     }
 
     /// The cgroup that it is to be born in.

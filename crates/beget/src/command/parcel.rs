@@ -33,6 +33,7 @@ pub(crate) struct Stock {
     cgroup: Option<OwnedFd>,
     description: Description,
     alone: bool,
+    together: bool,
 }
 
 impl Stock {
@@ -54,6 +55,10 @@ impl Stock {
 
     pub(crate) fn alone(&self) -> bool {
         self.alone
+    }
+
+    pub(crate) fn together(&self) -> bool {
+        self.together
     }
 
     /// The caller's own, which the child is born in itself.
@@ -83,9 +88,11 @@ impl Command {
         self.check_for_parcel(options)?;
         prepare::check_streams(self)?;
         let stock = match &self.stock {
-            Some(stock) if stock.prepared.fits(self) => Arc::clone(stock),
+            Some(stock) if stock.together == options.together && stock.prepared.fits(self) => {
+                Arc::clone(stock)
+            }
             _ => {
-                let stock = Arc::new(self.make_stock()?);
+                let stock = Arc::new(self.make_stock(options.together)?);
                 self.stock = Some(Arc::clone(&stock));
                 stock
             }
@@ -140,10 +147,10 @@ impl Command {
         }
     }
 
-    fn make_stock(&mut self) -> Result<Stock> {
-        self.in_batch = true;
+    fn make_stock(&mut self, together: bool) -> Result<Stock> {
+        (self.in_batch, self.suspended) = (true, together);
         let prepared = prepare::prepare(self);
-        self.in_batch = false;
+        (self.in_batch, self.suspended) = (false, false);
         let mut prepared = prepared?;
         let description = describe::describe(self, &prepared);
         let failed = |error: std::io::Error| Error::io("slots", error);
@@ -166,6 +173,7 @@ impl Command {
             cgroup: cgroup.map_err(|error| Error::io("cgroup", error))?,
             description,
             alone: alone && !self.grants.contains(&Grant::Spawn),
+            together,
         })
     }
 

@@ -101,7 +101,7 @@ impl Making<'_> {
         // A nursery of its own outlives the monitor where the others do.
         let nursery = spec.root || asked.spawner;
         let lasting = nursery && maker.service("a nursery of its own")?.state()?.policy == policy::LIVE;
-        let parcel = command.parcel(ParcelOptions { lasting, spawner: asked.spawner })?;
+        let parcel = command.parcel(ParcelOptions { lasting, spawner: asked.spawner, together: false })?;
         let holdings = show::as_json(parcel.description(), options).to_string();
         let mut wish = Wish::new(parcel)
             .name(self.name)

@@ -18,7 +18,7 @@ use super::spawn::Capability;
 use crate::protocol::{Record, State, kind, subject};
 
 /// How long a service that was there a moment ago is looked for.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often one request is asked anew on another connection.
 pub(crate) const MOST_AGAIN: u32 = 100;
 /// How long the first answer of a service may take.

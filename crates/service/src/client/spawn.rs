@@ -5,19 +5,23 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use beget::{NurseryPlan, Parcel};
 use beget_monitor::fields::Reader;
 use beget_monitor::packet::{Connection, Packet};
 use beget_plan::message::flag;
+use beget_sys::Errno;
 
 use super::births::{Birth, encode};
 use super::domain::{Domain, milliseconds};
 use super::error::{Error, Fault, Result};
 use super::link::{Link, random};
-use super::service::Service;
+use super::service::{PATIENCE, Service};
 use crate::protocol::{Spawn, Wanted, kind, right, subject, wanted};
+
+/// How long until a request is made anew that found no monitor.
+const SOON: Duration = Duration::from_millis(5);
 
 /// A domain that is wanted: what it will be, and what the service does for it.
 #[derive(Debug)]
@@ -254,12 +258,15 @@ impl Service {
     ///
     /// # Errors
     /// [`Fault::Birth`] when its birth failed, in the words of its parcel; [`Fault::NameTaken`]; [`Fault::Caller`] for what is no name;
-    /// [`Fault::Limit`]; [`Fault::Monitor`]; [`Fault::Gone`]. Nothing is left behind then.
+    /// [`Fault::Limit`]; [`Fault::Monitor`] when there is none for 10 seconds; [`Fault::Gone`]. Nothing is left behind then. When the
+    /// monitor is killed in the middle, what may have begun ends with it, and the domain is asked for anew.
     pub fn spawn(&mut self, wish: Wish) -> Result<Domain> {
         one(make(self, vec![wish], false)?)
     }
 
-    /// Makes many in one request: each for itself, or all of them or none.
+    /// Makes many in one request: each for itself, or (`atomic`) all of them or none. That takes parcels that were made with
+    /// [`beget::ParcelOptions::together`], each of which cannot create processes, or is the only one: then none has run when another
+    /// cannot be made.
     ///
     /// # Errors
     /// Those of [`spawn`](Service::spawn) that are about the whole request. Those about one domain are in its place; where it is all or
@@ -285,6 +292,13 @@ fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<R
         let words = "it has a nursery for what it creates, or an end to ask there, and not both";
         return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
     }
+    if let Some(wish) = wishes.iter().find(|wish| wish.parcel.together() != atomic) {
+        let words = match atomic {
+            true => "its parcel was not made for all or nothing: see `ParcelOptions::together`",
+            false => "its parcel was made for all or nothing, and would wait for others for ever",
+        };
+        return Err(Error::new(format!("domain {}", wish.name), words, Fault::Caller));
+    }
     let nurseries: Vec<&NurseryPlan> =
         wishes.iter().flat_map(|wish| [&wish.parcel.nursery, &wish.parcel.spawner]).flatten().collect();
     let mut births: Vec<Birth<'_>> = nurseries.iter().map(|nursery| birth_of_nursery(nursery)).collect();
@@ -293,7 +307,7 @@ fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<R
     let (domains, own): (Vec<Wanted>, Vec<Vec<BorrowedFd<'_>>>) = wishes.iter().map(Wish::wanted).unzip();
     let mut descriptors: Vec<BorrowedFd<'_>> = own.into_iter().flatten().collect();
     descriptors.extend(named);
-    let spawn = Spawn {
+    let mut spawn = Spawn {
         token: random()?,
         atomic,
         planned: wishes.iter().any(|wish| wish.parcel.nursery.is_some()),
@@ -301,7 +315,17 @@ fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<R
         domains,
         batch,
     };
-    let answer = maker.ask_for(&spawn.encode(), &descriptors);
+    let until = Instant::now() + PATIENCE;
+    let answer = loop {
+        match maker.ask_for(&spawn.encode(), &descriptors) {
+            // Nothing was made, or it has ended with the monitor; what it would have been made of is all still here.
+            Err(error) if had_no_monitor(&error) && Instant::now() < until => {
+                std::thread::sleep(SOON);
+                spawn.token = random()?;
+            }
+            answer => break answer,
+        }
+    };
     drop((births, descriptors));
     let answer = answer.map_err(|error| match (&wishes[..], error.fault()) {
         ([wish], Fault::NameTaken | Fault::Malformed | Fault::Limit) if !wish.name.is_empty() => {
@@ -310,6 +334,11 @@ fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<R
         _ => error,
     })?;
     take_made(maker, answer, wishes)
+}
+
+/// Whether the monitor was killed meanwhile, or was not there yet: another is started in its place.
+fn had_no_monitor(error: &Error) -> bool {
+    error.fault() == Fault::Monitor && error.errno().is_none_or(|errno| errno == Errno::EPIPE.0)
 }
 
 fn take_made(maker: &impl Maker, answer: Packet, wishes: Vec<Wish>) -> Result<Vec<Result<Domain>>> {

@@ -163,3 +163,29 @@ fn a_batch_is_one_request_and_each_has_its_answer() {
     assert_eq!(faults, [None, Some(kernel), Some(Fault::Limit)]);
     assert_eq!(made[0].as_ref().unwrap().id(), 1);
 }
+
+/// A request that found no monitor is another one when it is made again: nothing came of the first. What the monitor does not want stays so.
+#[test]
+fn what_found_no_monitor_is_asked_anew() {
+    let (socket, other) = other(|mut other| {
+        other.welcome(subject::SESSION);
+        let mut tokens = std::collections::HashSet::new();
+        for errno in [32, 0, 32, 11] {
+            let asked = other.next();
+            assert_eq!(asked.kind, kind::SPAWN);
+            let spawn = Spawn::decode(&asked.body).unwrap();
+            assert!(tokens.insert(spawn.token), "the same request");
+            assert!(Batch::check(&spawn.batch, 1, asked.descriptors.len()).is_some());
+            let mut body = Writer::new();
+            body.u32(error::MONITOR).u32(errno).str("so it is");
+            other.answer(kind::ERROR, asked.request, body.body());
+        }
+    });
+    let mut service = Service::from_fd(socket).unwrap();
+    let mut command = beget::Command::new("/bin/true");
+    command.grant(beget::Grant::Base);
+    let parcel = command.parcel(beget::ParcelOptions::default()).unwrap();
+    let error = service.spawn(Wish::new(parcel)).unwrap_err();
+    other.join().unwrap();
+    assert_eq!((error.fault(), error.errno()), (Fault::Monitor, Some(11)));
+}

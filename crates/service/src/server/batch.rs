@@ -72,7 +72,7 @@ pub(crate) fn divide(
     let part = |place, nursery, items: &[(usize, u64)]| {
         let (body, descriptors) = select(&batch, items, &given)?;
         let ids = items.iter().map(|(_, id)| *id).filter(|id| *id != 0).collect();
-        Ok(Births { place, nursery, atomic: false, count: items.len() as u32, ids, body, descriptors })
+        Ok(Births { place, nursery, atomic, count: items.len() as u32, ids, body, descriptors })
     };
     if let (true, Some((id, nursery))) = (spawner != 0, domains.first()) {
         // The domain's own nursery; in it that for what the domain creates; and only then the domain.

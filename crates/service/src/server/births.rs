@@ -418,7 +418,7 @@ impl Server {
     pub(crate) fn unborn(&mut self, id: u64, op: u32, errno: u32, nursery: u32) {
         if self.register.get(id).is_some_and(|domain| !domain.born && domain.lives()) {
             self.note(Event::Unborn(id, op, errno, nursery));
-            self.never_was(id);
+            self.never_was(id, op == NEVER);
             self.decided(id);
         }
     }

@@ -363,8 +363,9 @@ impl Server {
         }
     }
 
-    /// Nothing of a domain will ever be: its birth failed.
-    pub(crate) fn never_was(&mut self, id: u64) {
+    /// Nothing of a domain will ever be: its birth failed. One that was never tried leaves the cgroups that were made for it to its client, who
+    /// asks again or removes them.
+    pub(crate) fn never_was(&mut self, id: u64, untried: bool) {
         let Some(domain) = self.register.get(id) else { return };
         let (nurseries, parent) = ([domain.intent.nursery, domain.intent.spawner], domain.intent.parent);
         for nursery in nurseries.into_iter().filter(|number| *number != 0) {
@@ -376,7 +377,7 @@ impl Server {
         let names =
             self.register.get(id).map(|domain| domain.intent.wanted.groups.clone()).unwrap_or_default();
         for (key, which, folder) in std::mem::take(&mut holds.folders) {
-            if let Some(name) = names.get(which as usize) {
+            if let Some(name) = names.get(which as usize).filter(|_| !untried) {
                 groups::remove(&folder, name);
             }
             self.held.remove(&key);
