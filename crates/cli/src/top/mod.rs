@@ -102,7 +102,7 @@ pub(crate) fn top(options: &Options) -> Result<u8, Failure> {
     let screen = Screen::take()?;
     let signals = Signals::take().map_err(wrong)?;
     let mut view = View::new();
-    view.take(first);
+    view.take(first, units::now());
     let outcome = watch(options, &mut service, &screen, &signals, &mut view);
     drop(screen);
     outcome.map(|signal| signal.map_or(0, |signal| 128 + signal as u8))
@@ -170,7 +170,7 @@ fn watch(
         if looked.elapsed() >= A_LOOK {
             looked = Instant::now();
             match service.list() {
-                Ok(records) => view.take(records),
+                Ok(records) => view.take(records, units::now()),
                 Err(error) if error.fault() == Fault::Gone => return Err(failed(error)),
                 Err(error) => view.message = error.to_string(),
             }

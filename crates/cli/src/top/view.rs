@@ -2,6 +2,8 @@
 //!
 //! Safety idea: names and programs are shown, never obeyed, and no line is longer than the terminal is wide.
 
+use std::collections::HashMap;
+
 use beget_service::protocol::Record;
 
 use crate::domains::{by_parent, cut, held, state_in_full};
@@ -12,6 +14,7 @@ use crate::units;
 pub(super) enum Sort {
     /// By name, each below its creator.
     Tree,
+    Processor,
     Memory,
     Age,
     State,
@@ -20,7 +23,8 @@ pub(super) enum Sort {
 impl Sort {
     fn next(self) -> Sort {
         match self {
-            Sort::Tree => Sort::Memory,
+            Sort::Tree => Sort::Processor,
+            Sort::Processor => Sort::Memory,
             Sort::Memory => Sort::Age,
             Sort::Age => Sort::State,
             Sort::State => Sort::Tree,
@@ -30,6 +34,7 @@ impl Sort {
     fn name(self) -> &'static str {
         match self {
             Sort::Tree => "name",
+            Sort::Processor => "processor",
             Sort::Memory => "memory",
             Sort::Age => "age",
             Sort::State => "state",
@@ -99,6 +104,8 @@ pub(super) fn keys(bytes: &[u8]) -> Vec<Key> {
 #[derive(Debug)]
 pub(super) struct View {
     records: Vec<(usize, Record)>,
+    /// When they were taken, in milliseconds since 1970, and what each had used of processors then; and the same of the time before.
+    looks: [(u64, HashMap<u64, u64>); 2],
     /// The number of the chosen domain: a row may move.
     chosen: u64,
     /// The first row that is shown.
@@ -114,6 +121,7 @@ impl View {
     pub(super) fn new() -> View {
         View {
             records: Vec::new(),
+            looks: Default::default(),
             chosen: 0,
             top: 0,
             sort: Sort::Tree,
@@ -124,8 +132,21 @@ impl View {
     }
 
     /// Takes what lives now.
-    pub(super) fn take(&mut self, records: Vec<Record>) {
+    pub(super) fn take(&mut self, records: Vec<Record>, now: u64) {
+        self.looks.rotate_right(1);
+        let used = |record: &Record| (record.id, record.user_time + record.system_time);
+        self.looks[0] = (now, records.iter().map(used).collect());
         self.records = by_parent(records);
+    }
+
+    /// How much of one processor a domain's process used between the last two looks, in thousandths.
+    fn share(&self, record: &Record) -> u64 {
+        let [(now, used), (before, had)] = &self.looks;
+        let used = used.get(&record.id).copied().unwrap_or(0);
+        // One that was not there before has used all of it since it was started.
+        let had = had.get(&record.id).copied();
+        let since = had.map_or(record.started, |_| *before);
+        used.saturating_sub(had.unwrap_or(0)) / now.saturating_sub(since).max(1)
     }
 
     /// The rows that the filter lets through, in order.
@@ -134,6 +155,7 @@ impl View {
             self.records.iter().filter(|(_, record)| record.name.contains(&self.filter)).collect();
         match self.sort {
             Sort::Tree => {}
+            Sort::Processor => rows.sort_by_key(|(_, record)| std::cmp::Reverse(self.share(record))),
             Sort::Memory => rows.sort_by_key(|(_, record)| std::cmp::Reverse(record.memory)),
             Sort::Age => rows.sort_by_key(|(_, record)| record.started),
             Sort::State => rows.sort_by_key(|(_, record)| state_in_full(record)),
@@ -211,7 +233,10 @@ impl View {
             return (lines, None);
         }
         lines.push(cut(
-            &row(["NAME", "STATE", "AGE", "MEMORY", "PID", "PROGRAM", "HOLDS"].map(str::to_owned), width),
+            &row(
+                ["NAME", "STATE", "AGE", "MEMORY", "CPU", "PID", "PROGRAM", "HOLDS"].map(str::to_owned),
+                width,
+            ),
             width,
         ));
         let room = height.saturating_sub(3).max(1);
@@ -224,7 +249,7 @@ impl View {
             .take(room)
             .map(|(depth, record)| {
                 let depth = if self.sort == Sort::Tree { *depth } else { 0 };
-                cut(&row(cells(depth, record, now), width), width)
+                cut(&row(cells(depth, record, self.share(record), now), width), width)
             })
             .collect();
         let marked = (!rows.is_empty()).then(|| lines.len() + place - first);
@@ -258,12 +283,13 @@ const HELP: &[&str] = &[
     "any key goes back",
 ];
 
-fn cells(depth: usize, record: &Record, now: u64) -> [String; 7] {
+fn cells(depth: usize, record: &Record, share: u64, now: u64) -> [String; 8] {
     [
         format!("{:1$}{2}", "", depth.min(8) * 2, crate::plain(&record.name)),
         state_in_full(record),
         units::age(now.saturating_sub(record.started)),
         units::short(record.memory),
+        format!("{}.{}%", share / 10, share % 10),
         record.pid.to_string(),
         crate::plain(&record.program),
         held(record),
@@ -271,11 +297,11 @@ fn cells(depth: usize, record: &Record, now: u64) -> [String; 7] {
 }
 
 /// A row: name, state, age and memory always; what else there is room for.
-fn row([name, state, age, memory, pid, program, holds]: [String; 7], width: usize) -> String {
+fn row([name, state, age, memory, processor, pid, program, holds]: [String; 8], width: usize) -> String {
     let named = if width < 60 { width.saturating_sub(24).clamp(8, 16) } else { 20 };
     let mut line = format!("{:<named$} {state:<8} {age:>6} {memory:>6}", cut(&name, named));
     if width >= 60 {
-        line.push_str(&format!(" {pid:>8}"));
+        line.push_str(&format!(" {processor:>6} {pid:>8}"));
     }
     if width >= 80 {
         line.push_str(&format!("  {:<20} {holds}", cut(&program, 20)));
@@ -301,7 +327,7 @@ mod tests {
             program: "/bin/a\x1b[2Jprogram/with/a/long/path".to_owned(),
             ..Record::default()
         };
-        view.take((1..=count).map(record).collect());
+        view.take((1..=count).map(record).collect(), 100_000);
         view
     }
 
@@ -331,13 +357,37 @@ mod tests {
         let (lines, marked) = view.lines(80, 10, 0);
         assert!(lines[marked.unwrap()].starts_with("domain-21"), "{lines:?}");
         view.press(Key::Letter('s'));
+        view.press(Key::Letter('s'));
         let (lines, marked) = view.lines(80, 10, 0);
         assert!(
             lines[0].contains("by memory") && lines[marked.unwrap()].starts_with("domain-21"),
             "{lines:?}"
         );
-        view.take(Vec::new());
+        view.take(Vec::new(), 100_000);
         assert_eq!(view.lines(80, 10, 0).1, None);
+    }
+
+    #[test]
+    fn processor_time_is_of_the_last_look() {
+        let record = |id, started, user_time, system_time| Record {
+            id,
+            name: format!("domain-{id}"),
+            life: Life::Running,
+            started,
+            user_time,
+            system_time,
+            ..Record::default()
+        };
+        let mut view = View::new();
+        view.take(vec![record(1, 0, 5_000_000, 0)], 10_000);
+        assert!(view.lines(80, 10, 0).0[2].contains(" 50.0%"), "since it was started");
+        // A quarter of a second of a second; and a new one that used all of its half.
+        view.take(vec![record(1, 0, 5_200_000, 50_000), record(2, 10_500, 500_000, 0)], 11_000);
+        let (lines, _) = view.lines(80, 10, 0);
+        assert!(lines[2].contains(" 25.0%") && lines[3].contains("100.0%"), "{lines:?}");
+        view.press(Key::Letter('s'));
+        let (lines, _) = view.lines(80, 10, 0);
+        assert!(lines[0].contains("by processor") && lines[2].starts_with("domain-2"), "{lines:?}");
     }
 
     #[test]

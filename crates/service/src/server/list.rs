@@ -53,8 +53,7 @@ impl Server {
             };
             let mut record = domain.record();
             if record.life == Life::Running {
-                record.memory = look::memory(domain.pid, domain.start);
-                record.memory_peak = look::memory_peak(domain.pid, domain.start);
+                look::now(domain.pid, domain.start).put_into(&mut record);
             }
             record.write(&mut listing.records);
             listing.count += 1;

@@ -187,8 +187,7 @@ impl Server {
         let Some(domain) = self.register.get(id) else { return };
         let mut record = domain.record();
         if record.life == Life::Running {
-            record.memory = look::memory(domain.pid, domain.start);
-            record.memory_peak = look::memory_peak(domain.pid, domain.start);
+            look::now(domain.pid, domain.start).put_into(&mut record);
         }
         let mut body = Writer::new();
         body.u32(1);
