@@ -46,6 +46,9 @@ fn domains_are_started_in_order_and_again() {
     let list = served.json(&["ps"]);
     assert!(before.contains(&list[0]["pid"]), "{list}");
     assert_eq!(log().matches("second").count(), 1);
+    // Nor is it forgotten how often one was started that fails.
+    until("it gives up again", || said().matches("domain again: was started 3 times").count() == 2);
+    assert_eq!(log().matches("again").count(), 3);
     served.ok(&["serve", "--stop"]);
 }
 

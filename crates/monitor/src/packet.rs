@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use beget_sys::Errno;
 use beget_sys::message::{self, MOST_DESCRIPTORS};
@@ -35,6 +36,8 @@ pub const INLINE: usize = 60 << 10;
 pub const LONGEST: usize = 16 << 20;
 /// The most descriptors of a packet, those before it included.
 pub const MOST_GIVEN: usize = 4096;
+/// How long whoever waits for room waits for others who have too many descriptors on their way.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The kind of a packet that only brings descriptors for the one that comes after it.
 pub const GIVE: u16 = 0;
 
@@ -220,7 +223,8 @@ impl Connection {
     /// Sends a packet, waiting for room.
     ///
     /// # Errors
-    /// `EPIPE` and the like when the other end is gone; `E2BIG` when it is more than anybody takes; `ETOOMANYREFS`, `EBADF`.
+    /// `EPIPE` and the like when the other end is gone; `E2BIG` when it is more than anybody takes; `EBADF`; `ETOOMANYREFS` when
+    /// this user has too many descriptors on their way (`man 7 unix`), and still has ten seconds later.
     pub fn send(
         &self,
         kind: u16,
@@ -241,6 +245,7 @@ impl Connection {
     }
 
     fn send_one(&self, bytes: &[u8], numbers: &[i32]) -> Result<(), Errno> {
+        let until = Instant::now() + PATIENCE;
         loop {
             match message::send(self.socket.as_raw_fd(), bytes, numbers, true) {
                 Err(Errno::EINTR) => {}
@@ -249,6 +254,10 @@ impl Connection {
                     let mut watched =
                         [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::OUT)];
                     let _ = rustix::event::poll(&mut watched, None);
+                }
+                // Others of this user have too many on their way, and will read them.
+                Err(Errno::ETOOMANYREFS) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 other => return other.map(drop),
             }

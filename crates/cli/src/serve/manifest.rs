@@ -130,8 +130,11 @@ impl Keeper {
         }
         let mut service = Service::connect(&self.socket).map_err(failed)?;
         let mut domain = self.find(&mut service)?;
+        let mut failures = match &domain {
+            Some(domain) => self.failures_before(&mut service, domain.id())?,
+            None => 0,
+        };
         let mut maker = Maker::Service(service);
-        let mut failures = 0;
         loop {
             let begun = Instant::now();
             let outcome = match domain.take() {
@@ -173,6 +176,17 @@ impl Keeper {
         };
         let record = domain.status().map_err(failed)?;
         Ok((!record.has_ended() || record.started >= self.since).then_some(domain))
+    }
+
+    /// How often in a row it was started before this one, and did not run long. The history knows, and whoever counted may have been killed.
+    fn failures_before(&self, service: &mut Service, this: u64) -> Result<u32, Failure> {
+        let history = service.history(u32::MAX).map_err(failed)?;
+        let earlier = history.iter().filter(|record| record.name == self.wanted.name && record.id < this);
+        let failed = |record: &&Record| {
+            let ran = Duration::from_millis(record.ended.saturating_sub(record.started));
+            record.started >= self.since && ran < RAN
+        };
+        Ok(earlier.take_while(failed).count() as u32)
     }
 
     fn start(&self, maker: &mut Maker) -> Result<Domain, Failure> {
