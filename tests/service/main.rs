@@ -3,6 +3,7 @@
 
 mod anew;
 mod crowd;
+mod groups;
 mod hostile;
 mod killed;
 mod lives;

@@ -99,6 +99,8 @@ impl Wish {
         let (folders, groups): (Vec<_>, Vec<_>) =
             parcel.groups().map(|place| (place.folder, place.name.to_owned())).unzip();
         own.extend(folders);
+        // Whoever holds these holds their locks: nobody takes the groups for such as were left behind.
+        own.extend(parcel.groups().map(|place| place.group));
         own.extend(parcel.held());
         let wanted = Wanted {
             name: self.name.clone(),
