@@ -7,6 +7,7 @@ mod groups;
 mod hostile;
 mod killed;
 mod lives;
+mod nurseries;
 mod spawners;
 mod storm;
 mod together;
@@ -42,6 +43,7 @@ fn drive(words: &str) {
     let folder = PathBuf::from(words.next().expect("a folder"));
     let word = words.next().unwrap_or_default();
     let other_users = words.next() == Some("others");
+    let nurseries = words.next().map_or(1, |count| count.parse().expect("a number"));
     match part {
         "monitor" => {
             let live = word == "live";
@@ -51,6 +53,7 @@ fn drive(words: &str) {
                 folder: live.then(|| folder.join("nurseries")),
                 policy,
                 other_users,
+                nurseries,
                 ..beget_monitor::Options::default()
             };
             beget_monitor::serve(options).expect("it serves");
@@ -77,6 +80,7 @@ struct World {
     policy: &'static str,
     history: usize,
     others: &'static str,
+    nurseries: usize,
     sockets: [OwnedFd; 2],
     monitor: Child,
     service: Child,
@@ -97,6 +101,11 @@ impl World {
     }
 
     fn with(policy: &'static str, history: usize, others: &'static str) -> World {
+        World::several(policy, history, others, 1)
+    }
+
+    /// One whose clients' domains are born in so many nurseries.
+    fn several(policy: &'static str, history: usize, others: &'static str, nurseries: usize) -> World {
         let folder = Scratch::new();
         for name in ["state", "nurseries"] {
             std::fs::create_dir(folder.at(name)).expect("a folder");
@@ -107,9 +116,10 @@ impl World {
             std::fs::set_permissions(folder.at("service"), PermissionsExt::from_mode(0o666)).expect("ours");
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("ours");
         }
-        let monitor = part(&format!("monitor {} {policy} {others}", folder.path().display()), &sockets[1]);
+        let words = format!("monitor {} {policy} {others} {nurseries}", folder.path().display());
+        let monitor = part(&words, &sockets[1]);
         let service = part(&format!("service {} {history} {others}", folder.path().display()), &sockets[0]);
-        World { folder, policy, history, others, sockets, monitor, service }
+        World { folder, policy, history, others, nurseries, sockets, monitor, service }
     }
 
     fn kill_service(&mut self) {
@@ -129,8 +139,8 @@ impl World {
     }
 
     fn start_monitor(&mut self) {
-        let World { folder, policy, others, .. } = self;
-        let words = format!("monitor {} {policy} {others}", folder.path().display());
+        let World { folder, policy, others, nurseries, .. } = self;
+        let words = format!("monitor {} {policy} {others} {nurseries}", folder.path().display());
         self.monitor = part(&words, &self.sockets[1]);
     }
 

@@ -1,0 +1,51 @@
+//! Several nurseries: births of several clients go on at the same time, and one that hangs holds up no other.
+
+use std::sync::mpsc;
+
+use crate::{LONG, World};
+
+/// The process that a domain was born in.
+fn parent(domain: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{domain}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has one");
+    line.trim().parse().expect("a number")
+}
+
+fn signal(process: u32, signal: i32) {
+    // SAFETY: signals the parent of a process of ours that lives.
+    assert_eq!(unsafe { libc::kill(process as i32, signal) }, 0);
+}
+
+#[test]
+fn a_birth_that_hangs_holds_up_no_other_clients() {
+    const CLIENTS: usize = 4;
+    let world = World::several("die", 1000, "", 2);
+    let mut first = world.session().spawn(world.wish(&["sleep"])).expect("spawn");
+    let nursery = parent(first.status().expect("look").pid);
+    // Whatever is to be born there now waits.
+    signal(nursery, libc::SIGSTOP);
+    let (told, tells) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let client = || {
+            let (world, told) = (&world, told.clone());
+            scope.spawn(move || {
+                let mut domain = world.session().spawn(world.wish(&["sleep"])).expect("spawn");
+                told.send(parent(domain.status().expect("look").pid)).expect("it listens");
+            });
+        };
+        // It has no birth under way, so the first goes there, whichever that is, and hangs; the others go to another.
+        client();
+        for _ in 1..CLIENTS {
+            client();
+            let other = tells.recv_timeout(LONG);
+            if other.is_err() {
+                signal(nursery, libc::SIGCONT);
+            }
+            assert_ne!(other.expect("it is born meanwhile"), nursery);
+        }
+        assert_eq!(tells.try_recv(), Err(mpsc::TryRecvError::Empty), "it hangs still");
+        signal(nursery, libc::SIGCONT);
+        assert_eq!(tells.recv_timeout(LONG), Ok(nursery));
+    });
+    world.stop();
+}
