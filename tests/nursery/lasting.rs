@@ -577,6 +577,15 @@ fn a_plan_does_not_reach_the_nursery() {
                 assert_eq!((born.number, born.errno, born.op), (0, libc::EBADF as u32, 1), "{slot}");
             }
         }
+        // A filter that refuses everything, the end of a process too: the nursery is not kept waiting for it.
+        let born = ask(&|draft| {
+            let instruction =
+                beget_sys::seccomp::Instruction { code: 6, jump_true: 0, jump_false: 0, k: 0x0005_0001 };
+            let instructions = draft.filter(&[instruction]);
+            draft.push(Op::NoNewPrivileges {});
+            draft.push(Op::Filter { instructions });
+        });
+        assert_eq!((born.number, born.errno), (0, libc::EPERM as u32));
         let born = ask(&|_| {});
         assert_eq!(born.errno, 0);
         assert_eq!(nursery.told(), (0, born.number, change::EXITED, 0));

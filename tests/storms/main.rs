@@ -3,6 +3,7 @@
 //!
 //! `BEGET_STORM` is how many seconds a storm lasts, `BEGET_LOAD` how many domains live at once.
 
+mod hostile;
 mod kills;
 mod load;
 

@@ -367,6 +367,17 @@ impl Connection {
         Some(Came::Packet(Packet { kind, request, body, descriptors: given }))
     }
 
+    /// How many descriptors are held for a packet that has not come whole; `None` when there is no such packet.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<usize> {
+        (self.pieces > 0).then_some(self.given.len())
+    }
+
+    /// Closes what is held for such a packet. What comes of it still is none.
+    pub fn abandon(&mut self) {
+        self.given.clear();
+    }
+
     /// The socket.
     #[must_use]
     pub fn into_socket(self) -> OwnedFd {
@@ -464,11 +475,15 @@ mod tests {
         let (ours, theirs) = Connection::pair().unwrap();
         let mut theirs = Connection::new(theirs);
         let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(theirs.unfinished(), None);
         ours.send_one(&header(GIVE, 1, 0, 1, false), &[file.as_raw_fd()]).unwrap();
+        assert!(matches!(theirs.receive(&mut scratch, false), Err(Errno::EAGAIN)));
+        assert_eq!(theirs.unfinished(), Some(1));
         ours.send(120, 0, b"again", &[]).unwrap();
         ours.send(3, 1, b"whole", &[file.as_fd()]).unwrap();
         let came = packet(theirs.receive(&mut scratch, false));
         assert_eq!((came.kind, came.descriptors.len()), (120, 0));
+        assert_eq!(theirs.unfinished(), None);
         let came = packet(theirs.receive(&mut scratch, false));
         assert_eq!((came.kind, came.descriptors.len()), (3, 1));
     }

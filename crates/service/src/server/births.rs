@@ -7,7 +7,7 @@
 //! Safety idea: the intent is in the journal before the monitor hears of it, and a request is known by its token: however often it is asked,
 //! it is done once. Plans are not looked into here: they go to the monitor as they came, with labels that are ours.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ use beget_plan::message::{Batch, flag};
 
 use super::batch::{self, Births};
 use super::channels::Channel;
-use super::connections::{Doing, Subject, is_packet_socket};
+use super::connections::{Doing, Reserved, Subject, is_packet_socket};
 use super::event::{Event, Intent};
 use super::keep::Note;
 use super::monitor::Pending;
+use super::numbers::Share;
 use super::timers::Timer;
 use super::{Server, groups, now};
 use crate::protocol::{LONGEST_NAME, Spawn, Wanted, error, kind, right, wanted};
@@ -34,6 +35,8 @@ const LONGEST_WORDS: usize = 64 << 10;
 const LONGEST_HOLDINGS: usize = 512 << 10;
 /// How much may wait for the monitor.
 const MOST_WAITING: usize = 64 << 20;
+/// How many bytes of requests may wait, of everybody's.
+const MOST_BYTES: usize = 256 << 20;
 /// How many requests wait for a monitor that is not there, and how long.
 const MOST_HELD: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,6 +58,10 @@ pub(crate) struct Spawning {
     /// The first of them is of a plan.
     pub(crate) planned: bool,
     client: u64,
+    /// The capabilities that are asked for: they were there before any birth.
+    capabilities: HashMap<u64, Reserved>,
+    /// What it takes of our numbers until it is decided.
+    share: Option<Share>,
     /// What the monitor said when it refused.
     pub(crate) refused: Option<(u32, String)>,
 }
@@ -175,29 +182,44 @@ impl Server {
 
     /// There is no monitor at the moment: the request waits for one.
     fn hold(&mut self, key: u64, packet: Packet) {
+        let Some(user) = self.connections.get(&key).map(|connected| connected.user) else { return };
+        let (descriptors, bytes) = (packet.descriptors.len(), packet.body.len());
+        let crowded = self.is_crowded(user, descriptors).or_else(|| self.is_busy(user, bytes));
+        if let Some(words) = crowded {
+            return self.refuse(key, error::LIMIT, 0, words);
+        }
         if self.spawns_held.len() >= MOST_HELD {
             return self.no_monitor(key);
         }
+        let share = self.numbers.share(user, descriptors, bytes);
         let timer = self.timers.set(PATIENCE, Timer::Request(key));
         self.work(key, Some(timer));
-        self.spawns_held.push((key, packet));
+        self.spawns_held.push((key, packet, share));
     }
 
     /// None has come.
     pub(crate) fn no_monitor(&mut self, key: u64) {
-        self.spawns_held.retain(|(held, _)| *held != key);
+        self.spawns_held.retain(|(held, ..)| *held != key);
         self.refuse(key, error::MONITOR, 0, "there is no monitor at the moment; nothing was made");
     }
 
     /// There is a monitor again.
     pub(crate) fn spawn_held(&mut self) {
-        for (key, packet) in std::mem::take(&mut self.spawns_held) {
+        for (key, packet, share) in std::mem::take(&mut self.spawns_held) {
+            drop(share);
             let Some(connected) = self.connections.get_mut(&key) else { continue };
             if let Doing::Work(timer) = std::mem::replace(&mut connected.doing, Doing::Nothing) {
                 self.timers.cancel(timer);
             }
             self.spawn(key, packet);
         }
+    }
+
+    /// Whether so many bytes more of this user's requests are too many at once; in words.
+    fn is_busy(&self, user: u32, more: usize) -> Option<&'static str> {
+        let most = if self.options.other_users { MOST_BYTES / 4 } else { MOST_BYTES };
+        (self.numbers.of(user).1 + more > most || self.numbers.all().1 + more > MOST_BYTES)
+            .then_some("requests of too many bytes wait already")
     }
 
     /// What depends on who asks, and on what there is.
@@ -288,7 +310,24 @@ impl Server {
         let (first, then) = batch::divide(&batch, given, &births, shape).map_err(|errno| {
             (error::KERNEL, errno.0 as u32, "what is given cannot be passed on".to_owned())
         })?;
-        self.take_own(&intents, own)?;
+        let parts = || first.iter().chain(&then);
+        let brought = parts().map(|births| births.descriptors.len()).sum::<usize>();
+        let bytes = parts().map(|births| births.body.len()).sum();
+        // Of each capability both ends, and one for the monitor; of what a domain brings that copy too.
+        let wants = |intent: &&Intent| intent.wanted.flags & wanted::CAPABILITY != 0;
+        let capabilities = intents.iter().filter(wants).count();
+        let held: usize = own.iter().map(Vec::len).sum();
+        let crowded = self.is_crowded(user, brought + 3 * capabilities + 2 * held);
+        if let Some(words) = crowded.or_else(|| self.is_busy(user, bytes)) {
+            return Err(limit(words));
+        }
+        // Before anything is born: who asked for a capability has it or nothing.
+        let capabilities = self.reserve_all(&intents, user, client)?;
+        if let Err(refusal) = self.take_own(&intents, own) {
+            capabilities.into_values().for_each(|reserved| self.close(reserved.key));
+            return Err(refusal);
+        }
+        let share = self.numbers.share(user, brought + 2 * capabilities.len(), bytes);
         let undecided: HashSet<u64> = intents.iter().map(|intent| intent.id).collect();
         for intent in intents {
             self.note(Event::Intent(Box::new(intent)));
@@ -301,6 +340,8 @@ impl Server {
             made: 0,
             planned,
             client,
+            capabilities,
+            share: Some(share),
             refused: None,
         };
         self.spawning.insert(token, spawning);
@@ -309,6 +350,28 @@ impl Server {
             self.ask_births(token, client, births);
         }
         Ok(())
+    }
+
+    /// The capabilities that a request asks for; all or none.
+    fn reserve_all(
+        &mut self,
+        intents: &[Intent],
+        user: u32,
+        client: u64,
+    ) -> Result<HashMap<u64, Reserved>, Refusal> {
+        let mut all = HashMap::new();
+        for intent in intents.iter().filter(|intent| intent.wanted.flags & wanted::CAPABILITY != 0) {
+            let tied = intent.wanted.flags & wanted::TIED != 0;
+            let subject = Subject::Domain(intent.id);
+            match self.reserve_capability(subject, right::DOMAIN, user, client, tied) {
+                Ok(reserved) => all.insert(intent.id, reserved),
+                Err((code, errno, words)) => {
+                    all.into_values().for_each(|reserved: Reserved| self.close(reserved.key));
+                    return Err((code, errno, words.to_owned()));
+                }
+            };
+        }
+        Ok(all)
     }
 
     /// Whether what a domain brings for itself is what it is to be.
@@ -327,6 +390,7 @@ impl Server {
     fn take_own(&mut self, intents: &[Intent], own: Vec<Vec<OwnedFd>>) -> Result<(), Refusal> {
         let mut kept: Vec<(u64, Note, OwnedFd)> = Vec::new();
         let mut all = Vec::new();
+        let counts: Vec<usize> = own.iter().map(Vec::len).collect();
         for (intent, own) in intents.iter().zip(own) {
             let Intent { id, wanted, user, spawner, .. } = intent;
             let channel = (wanted.flags & wanted::CHANNEL != 0).then_some(Note::Channel(*id));
@@ -346,6 +410,11 @@ impl Server {
                 return Err((error::KERNEL, errno.0 as u32, "what it brings cannot be kept".to_owned()));
             }
             kept.push((key, note, file));
+        }
+        for (intent, count) in intents.iter().zip(counts) {
+            let spawner = usize::from(intent.spawner != 0);
+            let share = self.numbers.share(intent.user, count - spawner, 0);
+            self.remember(intent.id).shares.push(share);
         }
         for (key, note, file) in kept {
             match note {
@@ -430,15 +499,22 @@ impl Server {
         if !spawning.undecided.is_empty() {
             return;
         }
-        let Some(Spawning { answer, refused, .. }) = self.spawning.remove(&token) else { return };
+        let Some(spawning) = self.spawning.remove(&token) else { return };
+        let Spawning { answer, refused, capabilities, share, .. } = spawning;
+        drop(share);
         let ids = self.register.of_token(&token).map_or(Vec::new(), <[u64]>::to_vec);
         let waits = |(key, request): &(u64, u64)| {
             self.connections.get(key).is_some_and(|connected| connected.request == *request)
         };
         match answer.filter(waits) {
-            Some((key, _)) => self.tell_births(key, &ids, refused),
-            // Whoever asked is gone.
-            None => ids.into_iter().for_each(|id| self.end_if_unheld(id)),
+            Some((key, _)) => self.tell_births(key, &ids, refused, capabilities),
+            // Whoever asked is gone, and what was for him.
+            None => {
+                for reserved in capabilities.into_values() {
+                    self.close(reserved.key);
+                }
+                ids.into_iter().for_each(|id| self.end_if_unheld(id));
+            }
         }
     }
 
@@ -454,12 +530,18 @@ impl Server {
                 spawning.answer = Some((key, request));
                 self.work(key, None);
             }
-            None => self.tell_births(key, ids, None),
+            None => self.tell_births(key, ids, None, HashMap::new()),
         }
     }
 
     /// Answers a spawn: what became of each domain, and the capabilities that were asked for.
-    fn tell_births(&mut self, key: u64, ids: &[u64], refused: Option<(u32, String)>) {
+    fn tell_births(
+        &mut self,
+        key: u64,
+        ids: &[u64],
+        refused: Option<(u32, String)>,
+        mut reserved: HashMap<u64, Reserved>,
+    ) {
         let Some(connected) = self.connections.get(&key) else { return };
         let (user, client) = (connected.user, connected.client);
         let none = ids.iter().all(|id| self.register.get(*id).is_none_or(|domain| domain.unborn.is_some()));
@@ -481,7 +563,11 @@ impl Server {
             let mut capability = None;
             if errno == 0 && flags & wanted::CAPABILITY != 0 {
                 let tied = flags & wanted::TIED != 0;
-                match self.make_capability(Subject::Domain(*id), right::DOMAIN, user, client, tied) {
+                let made = match reserved.remove(id) {
+                    Some(reserved) => Ok(self.keep_reserved(reserved)),
+                    None => self.make_capability(Subject::Domain(*id), right::DOMAIN, user, client, tied),
+                };
+                match made {
                     Ok(theirs) => capability = Some(theirs),
                     Err(_) => self.end_if_unheld(*id),
                 }

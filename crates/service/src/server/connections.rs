@@ -14,9 +14,12 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with};
 
+use super::ends::UNHELD;
 use super::keep::Note;
+use super::numbers::Share;
 use super::outbox::{Outbox, Sent};
 use super::timers::{Key, Timer};
+use super::unfinished::Half;
 use super::{LISTENER, MOMENT, Server};
 use crate::protocol::{error, kind, right};
 
@@ -67,14 +70,26 @@ pub(crate) struct Connected {
     pub(crate) doing: Doing,
     /// The number of the request that is being done, or was last.
     pub(crate) request: u64,
+    /// The half of a packet that has come.
+    pub(crate) half: Option<Half>,
     out: Outbox,
     watched: Option<EventFlags>,
     /// The service before this one may have taken the first half of a packet from it.
     resumed: bool,
     /// What is said last.
     closing: bool,
-    /// Something that is to be said gives a capability, which the monitor is to keep first.
-    gives: bool,
+    /// Something that is to be said gives so many capabilities, which the monitor is to keep first.
+    gives: Vec<Share>,
+}
+
+/// A capability that nobody has yet.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    pub(crate) key: u64,
+    note: Note,
+    /// For the monitor.
+    copy: OwnedFd,
+    theirs: OwnedFd,
 }
 
 /// How many connections a user has.
@@ -90,7 +105,7 @@ pub(crate) struct Client {
     /// Connections that count as its own.
     pub(crate) connections: usize,
     /// The session, when it is no connection of ours any more: the monitor reads from it who the client is.
-    pub(crate) socket: Option<OwnedFd>,
+    pub(crate) socket: Option<(OwnedFd, Share)>,
 }
 
 impl Connected {
@@ -104,11 +119,12 @@ impl Connected {
             tied: false,
             doing: Doing::Nothing,
             request: 0,
+            half: None,
             out: Outbox::default(),
             watched: None,
             resumed: false,
             closing: false,
-            gives: false,
+            gives: Vec::new(),
         }
     }
 
@@ -180,12 +196,14 @@ impl Server {
         }
     }
 
-    /// Whether one connection more of this user is too many; in words.
-    pub(crate) fn is_crowded(&self, user: u32) -> Option<&'static str> {
+    /// Whether so many descriptors more of this user are too many; in words.
+    pub(crate) fn is_crowded(&self, user: u32, more: usize) -> Option<&'static str> {
         let most = if self.options.other_users { self.most_connections / 4 } else { self.most_connections };
-        let own = self.crowd.get(&user).map_or(0, |crowd| crowd.all);
-        (own >= most || self.connections.len() + self.channels.len() >= self.most_connections)
-            .then_some("as many connections are held as there may be")
+        let connections = self.crowd.get(&user).map_or(0, |crowd| crowd.all);
+        let own = connections + self.numbers.of(user).0 + self.unfinished.of(user).0;
+        let all = self.connections.len() + self.numbers.all().0 + self.unfinished.all().0;
+        (own + more > most || all + more > self.most_connections)
+            .then_some("as many connections and descriptors are held as there may be")
     }
 
     /// A new session: the monitor is asked who it is.
@@ -199,8 +217,11 @@ impl Server {
         let user = peer.uid.as_raw();
         let mut connected = Connected::new(socket, Subject::Session, right::DOMAIN | right::SPAWN, user, key);
         let many = self.crowd.get(&user).is_some_and(|crowd| crowd.sessions >= MOST_SESSIONS);
-        let crowded =
-            if many { Some("as many sessions are open as one user may have") } else { self.is_crowded(user) };
+        let crowded = if many {
+            Some("as many sessions are open as one user may have")
+        } else {
+            self.is_crowded(user, 1)
+        };
         if let Some(words) = crowded {
             // There is room in a new socket; if not, its end is answer enough.
             let _ = connected.out.push(kind::ERROR, 0, &error_body(error::LIMIT, 0, words), Vec::new());
@@ -276,17 +297,42 @@ impl Server {
         client: u64,
         tied: bool,
     ) -> Result<OwnedFd, (u32, u32, &'static str)> {
-        if let Some(words) = self.is_crowded(user) {
+        let reserved = self.reserve_capability(subject, rights, user, client, tied)?;
+        Ok(self.keep_reserved(reserved))
+    }
+
+    /// The same, before it is certain that there is anything to have a right to: all that it takes is there from now on.
+    ///
+    /// # Errors
+    /// A code of [`error`], an errno, words.
+    pub(crate) fn reserve_capability(
+        &mut self,
+        subject: Subject,
+        rights: u32,
+        user: u32,
+        client: u64,
+        tied: bool,
+    ) -> Result<Reserved, (u32, u32, &'static str)> {
+        if let Some(words) = self.is_crowded(user, 3) {
             return Err((error::LIMIT, 0, words));
         }
         let failed = |errno: Errno| (error::KERNEL, errno.0 as u32, "a connection cannot be made");
         let (ours, theirs) = Connection::pair().map_err(failed)?;
+        let copy =
+            rustix::io::fcntl_dupfd_cloexec(&ours, 3).map_err(|errno| failed(Errno(errno.raw_os_error())))?;
         let key = self.number();
         let mut connected = Connected::new(ours.into_socket(), subject, rights, user, client);
         connected.tied = tied;
-        self.keep(key, connected.note(), &connected.connection).map_err(failed)?;
+        let note = connected.note();
         self.take_connection(key, connected);
-        Ok(theirs)
+        Ok(Reserved { key, note, copy, theirs })
+    }
+
+    /// Has the monitor keep one that was reserved; gives its other end.
+    pub(crate) fn keep_reserved(&mut self, reserved: Reserved) -> OwnedFd {
+        let Reserved { key, note, copy, theirs } = reserved;
+        self.keep_copy(key, note, copy);
+        theirs
     }
 
     fn count(&mut self, user: u32, subject: Subject) {
@@ -319,7 +365,10 @@ impl Server {
         if !flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             return;
         }
-        match connected.connection.receive(&mut self.scratch, false) {
+        let came = connected.connection.receive(&mut self.scratch, false);
+        self.mind_half(key);
+        let Some(connected) = self.connections.get_mut(&key) else { return };
+        match came {
             Ok(Came::Packet(packet)) => {
                 connected.resumed = false;
                 self.requested(key, packet);
@@ -350,7 +399,9 @@ impl Server {
     fn say(&mut self, key: u64, kind: u16, body: &[u8], descriptors: Vec<OwnedFd>) {
         let Some(connected) = self.connections.get_mut(&key) else { return };
         self.touched.insert(key);
-        connected.gives |= !descriptors.is_empty();
+        if !descriptors.is_empty() {
+            connected.gives.push(self.numbers.share(connected.user, descriptors.len(), 0));
+        }
         if let Err(errno) = connected.out.push(kind, connected.request, body, descriptors) {
             let body = error_body(error::KERNEL, errno.0 as u32, "the answer cannot be sent");
             let _ = connected.out.push(kind::ERROR, connected.request, &body, Vec::new());
@@ -392,6 +443,10 @@ impl Server {
             let _ = epoll::delete(&self.epoll, &connected.connection);
         }
         self.uncount(connected.user, connected.subject);
+        if let Some(half) = &connected.half {
+            self.halves.remove(&half.timer);
+            self.timers.cancel(Some(half.timer));
+        }
         if !connected.is_new() {
             self.forget_kept(key);
         }
@@ -405,7 +460,12 @@ impl Server {
         }
         match connected.subject {
             Subject::Session => self.session_closed(key, connected),
-            Subject::Domain(id) | Subject::Spawner(id) => self.let_go(id, key, connected.tied),
+            // Its holder may never have had it: the answer that gave it was the service's before this one.
+            Subject::Domain(id) if connected.tied && connected.resumed => {
+                self.timers.set(UNHELD, Timer::Unheld(id));
+                self.let_go(id, key, connected.tied, false);
+            }
+            Subject::Domain(id) | Subject::Spawner(id) => self.let_go(id, key, connected.tied, true),
         }
     }
 
@@ -414,7 +474,8 @@ impl Server {
         client.connections -= 1;
         if client.connections > 0 {
             if key == connected.client {
-                client.socket = Some(connected.connection.into_socket());
+                let share = self.numbers.share(connected.user, 1, 0);
+                client.socket = Some((connected.connection.into_socket(), share));
             }
             return;
         }
@@ -430,14 +491,14 @@ impl Server {
         let touched: Vec<u64> = self.touched.drain().collect();
         for key in touched {
             let Some(connected) = self.connections.get_mut(&key) else { continue };
-            if connected.gives && behind {
+            if !connected.gives.is_empty() && behind {
                 // Later: what is given is not kept yet.
                 self.touched.insert(key);
                 continue;
             }
             let sent = connected.out.send(&connected.connection);
             match sent {
-                Sent::All => connected.gives = false,
+                Sent::All => connected.gives.clear(),
                 Sent::Full => {}
                 Sent::Crowded => {
                     self.touched.insert(key);

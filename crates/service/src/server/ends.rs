@@ -16,6 +16,7 @@ use beget_monitor::protocol::kind as monitor;
 
 use super::connections::{Doing, Subject};
 use super::event::{End, Event};
+use super::numbers::Share;
 use super::timers::{Key, Timer};
 use super::{Server, groups, look, now};
 use crate::protocol::{Life, kind, wanted};
@@ -47,6 +48,8 @@ pub(crate) struct Holds {
     pub(crate) folders: Vec<(u64, u32, OwnedFd)>,
     /// What is held for its life.
     pub(crate) files: Vec<(u64, OwnedFd)>,
+    /// What that comes to, its channel and folders included, until nothing of it is left.
+    pub(crate) shares: Vec<Share>,
     timeout: Option<Key>,
     grace: Option<Key>,
     /// What is left of it is being ended.
@@ -86,14 +89,16 @@ impl Server {
         }
     }
 
-    /// A capability to it is held no longer.
-    pub(crate) fn let_go(&mut self, id: u64, key: u64, tied: bool) {
+    /// A capability to it is held no longer. One that is tied to it ends `now`, or when a timer says so.
+    pub(crate) fn let_go(&mut self, id: u64, key: u64, tied: bool, now: bool) {
         let Some(holds) = self.holds.get_mut(&id) else { return };
         holds.connections.remove(&key);
         holds.waiters.retain(|waiter| *waiter != key);
         if tied {
             holds.tied -= 1;
-            self.end_if_unheld(id);
+            if now {
+                self.end_if_unheld(id);
+            }
         }
         self.drop_holds(id);
     }
@@ -331,6 +336,7 @@ impl Server {
         self.note(Event::Clean(id));
         let holds = self.remember(id);
         holds.rest = None;
+        holds.shares.clear();
         let (waiters, files) = (std::mem::take(&mut holds.waiters), std::mem::take(&mut holds.files));
         for (key, file) in files {
             self.held.remove(&key);

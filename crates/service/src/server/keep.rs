@@ -68,10 +68,15 @@ impl Server {
     /// `EMFILE`.
     pub(crate) fn keep(&mut self, key: u64, note: Note, file: impl AsFd) -> Result<(), Errno> {
         let copy = rustix::io::fcntl_dupfd_cloexec(file, 3).map_err(|errno| Errno(errno.raw_os_error()))?;
+        self.keep_copy(key, note, copy);
+        Ok(())
+    }
+
+    /// The same, of a descriptor that is a copy already.
+    pub(crate) fn keep_copy(&mut self, key: u64, note: Note, copy: OwnedFd) {
         let mut body = Writer::new();
         body.u64(key).bytes(&note.encode());
         self.tell_monitor(kind::KEEP, 0, body.body(), vec![copy]);
-        Ok(())
     }
 
     /// Has it closed there.
@@ -122,6 +127,13 @@ impl Server {
     }
 
     fn take_kept(&mut self, key: u64, note: Note, file: OwnedFd) -> bool {
+        // What was let in before is in, whether there is room for it or not.
+        if let Note::Channel(id) | Note::Folder(id, _) | Note::File(id) = note
+            && let Some(user) = self.register.get(id).filter(|domain| domain.lives()).map(|it| it.intent.user)
+        {
+            let share = self.numbers.share(user, 1, 0);
+            self.remember(id).shares.push(share);
+        }
         let of_domain =
             |server: &Server, id: u64| server.register.get(id).is_some_and(|domain| domain.lives());
         let connected = match note {

@@ -11,6 +11,7 @@
 //! | `requests`, `list` | what is asked |
 //! | `births`, `batch` | a spawn, from its request to its answer |
 //! | `ends`, `groups` | an end, from its cause to the last of what is left |
+//! | `numbers`, `unfinished` | how many descriptors each user has of us, and what becomes of half a packet |
 //! | `channels` | what is given to a running domain, and what it asks for |
 //! | `monitor` | what the monitor says, and what is done when there is another |
 //!
@@ -30,13 +31,15 @@ mod keep;
 mod list;
 mod look;
 mod monitor;
+mod numbers;
 mod outbox;
 mod requests;
 #[cfg(test)]
 mod simulation;
 mod timers;
+mod unfinished;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -56,6 +59,7 @@ use groups::Hierarchies;
 use journal::Journal;
 use list::Listing;
 use monitor::Link;
+use numbers::{Numbers, Share};
 use timers::{Timer, Timers};
 
 /// What a process service is started with.
@@ -153,7 +157,12 @@ struct Server {
     /// Requests whose domains are being born.
     spawning: HashMap<[u8; 16], Spawning>,
     /// Requests that wait for a monitor, and who asked.
-    spawns_held: Vec<(u64, Packet)>,
+    spawns_held: Vec<(u64, Packet, Share)>,
+    /// What each user has of our descriptors beside connections; and of them what came for packets that are not whole.
+    numbers: Numbers,
+    unfinished: Numbers,
+    /// The connections of those packets, the oldest first.
+    halves: BTreeMap<timers::Key, u64>,
     listings: VecDeque<Listing>,
     /// Connections that something is to be said to, or that are to be listened to differently.
     touched: HashSet<u64>,
@@ -215,6 +224,9 @@ impl Server {
             holds: HashMap::new(),
             spawning: HashMap::new(),
             spawns_held: Vec::new(),
+            numbers: Numbers::default(),
+            unfinished: Numbers::default(),
+            halves: BTreeMap::new(),
             listings: VecDeque::new(),
             touched: HashSet::new(),
             newborn: Vec::new(),
@@ -287,6 +299,7 @@ impl Server {
             Timer::Left(id) => self.look_at_rest(id),
             Timer::Unheld(id) => self.end_if_unheld(id),
             Timer::Request(key) => self.waited_enough(key),
+            Timer::Half(key) => self.half_is_late(key),
             Timer::Accept => self.listen(),
             Timer::Connect => self.connect(),
             Timer::Send => {}

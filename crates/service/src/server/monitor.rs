@@ -440,6 +440,7 @@ impl Server {
         let copy = |key: &u64| {
             let connected = self.connections.get(key).map(|connected| &connected.connection);
             let kept = self.clients.get(key).and_then(|client| client.socket.as_ref());
+            let kept = kept.map(|(socket, _)| socket);
             match (connected, kept) {
                 (Some(connection), _) => rustix::io::fcntl_dupfd_cloexec(connection, 3).ok(),
                 (None, Some(socket)) => rustix::io::fcntl_dupfd_cloexec(socket, 3).ok(),

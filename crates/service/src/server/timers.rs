@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     Unheld(u64),
     /// A request on a connection has waited long enough.
     Request(u64),
+    /// The rest of a packet on a connection has not come.
+    Half(u64),
     /// There may be numbers for descriptors again.
     Accept,
     /// The monitor may be there again.

@@ -2,4 +2,4 @@
 
 mod x86_64;
 
-pub(crate) use x86_64::{call0, call1, call2, call3, call4, call5, call6, clone_onto};
+pub(crate) use x86_64::{call0, call1, call2, call3, call4, call5, call6, clone_onto, fault};
