@@ -85,6 +85,8 @@ fn attack(running: &Running, random: &mut Random, spawn: &Packet, held: &mut Vec
         }
         // A thousand descriptors, for a packet that never comes.
         2 => {
+            // Served, or what it sends would be on its way for ever, which the kernel counts for all of this user's processes.
+            hello(&mut connection);
             for _ in 0..4 {
                 if has_room(&connection) {
                     let _ = connection.send(GIVE, 5, &[], &vec![null.as_fd(); 250]);
@@ -201,7 +203,8 @@ fn half_packets_without_an_end_take_nothing_of_others() {
         let mut held = Vec::new();
         // A hundred thousand descriptors in all, for packets that never come.
         for _ in 0..100 {
-            let connection = connect(&running).expect("it listens");
+            let mut connection = connect(&running).expect("it listens");
+            hello(&mut connection);
             for _ in 0..4 {
                 // Who is given up is told so, and finds the connection closed.
                 until("there is room", || has_room(&connection));
