@@ -49,7 +49,15 @@ fn garbage_half_packets_and_a_thousand_descriptors() {
 fn a_flood_of_one_who_never_reads() {
     let world = World::new("die");
     let over = std::sync::atomic::AtomicBool::new(false);
+    /// Whatever becomes of the test, the flood ends.
+    struct Ends<'a>(&'a std::sync::atomic::AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let _ends = Ends(&over);
         for _ in 0..3 {
             scope.spawn(|| {
                 while !over.load(std::sync::atomic::Ordering::Relaxed) {
@@ -72,7 +80,6 @@ fn a_flood_of_one_who_never_reads() {
         for _ in 0..50 {
             others_are_served(&world);
         }
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     world.stop();
 }

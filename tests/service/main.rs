@@ -8,6 +8,7 @@ mod hostile;
 mod killed;
 mod lives;
 mod nurseries;
+mod scarce;
 mod spawners;
 mod storm;
 mod together;
@@ -36,6 +37,9 @@ const LONG: Duration = Duration::from_secs(60);
 fn drive(words: &str) {
     let mut words = words.split(' ');
     let part = words.next().unwrap_or_default();
+    if part == scarce::FULL {
+        return scarce::full_disk();
+    }
     if part == "client" {
         return users::client(words.next().expect("a path"));
     }
@@ -106,9 +110,19 @@ impl World {
 
     /// One whose clients' domains are born in so many nurseries.
     fn several(policy: &'static str, history: usize, others: &'static str, nurseries: usize) -> World {
-        let folder = Scratch::new();
+        World::within(Scratch::new(), policy, history, others, nurseries)
+    }
+
+    /// The same in a folder that something may be in already.
+    fn within(
+        folder: Scratch,
+        policy: &'static str,
+        history: usize,
+        others: &'static str,
+        nurseries: usize,
+    ) -> World {
         for name in ["state", "nurseries"] {
-            std::fs::create_dir(folder.at(name)).expect("a folder");
+            std::fs::create_dir_all(folder.at(name)).expect("a folder");
         }
         let sockets = ["service", "monitor"].map(|name| listen(folder.at(name)));
         if others == "others" {

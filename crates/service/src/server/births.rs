@@ -15,6 +15,7 @@ use beget_monitor::fields::Writer;
 use beget_monitor::packet::{MOST_GIVEN, Packet};
 use beget_monitor::protocol::{kind as monitor, place};
 use beget_plan::message::{Batch, flag};
+use beget_sys::Errno;
 
 use super::batch::{self, Births};
 use super::channels::Channel;
@@ -159,12 +160,22 @@ impl Server {
         }
         let checked =
             check(&spawn, packet.descriptors.len()).and_then(|()| self.may_spawn(subject, user, &spawn));
+        let checked = checked.and_then(|()| self.make_room(packet.body.len(), spawn.domains.len()));
         let begun = checked.and_then(|()| self.begin(key, subject, user, spawn, packet.descriptors));
         match begun {
             Ok(()) => {}
             Err((error::MALFORMED, _, words)) => self.part(key, error::MALFORMED, 0, &words),
             Err((code, errno, words)) => self.refuse(key, code, errno, &words),
         }
+    }
+
+    /// Whether what is to be told of these domains will find room in the journal, from their births to their ends.
+    fn make_room(&mut self, bytes: usize, domains: usize) -> Result<(), Refusal> {
+        let (living, _) = self.register.counts();
+        self.journal.make_room(bytes as u64, (living + domains) as u64).map_err(|errno| {
+            let words = format!("its journal has no room: {}", Errno(errno.raw_os_error()));
+            (error::KERNEL, errno.raw_os_error() as u32, words)
+        })
     }
 
     /// Forgets a request none of whose births was tried; whether it was such.

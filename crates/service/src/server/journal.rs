@@ -15,6 +15,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 use super::event::Event;
 
 const MAGIC: &[u8; 8] = b"BGTJRNL\x01";
@@ -23,6 +26,9 @@ const NAME: &str = "journal";
 const NEW: &str = "journal.new";
 /// The journal is written anew when it has grown by this much, and by twice what was worth keeping.
 const GROWTH: u64 = 1 << 20;
+/// Room that is kept free for what follows births: for each domain, and beside that.
+const FOR_EACH: u64 = 1 << 10;
+const MARGIN: u64 = 256 << 10;
 /// A longer event is none: a request's body is shorter.
 const LONGEST: usize = 32 << 20;
 
@@ -34,6 +40,8 @@ pub(crate) struct Journal {
     length: u64,
     /// Its length when it was written anew.
     kept: u64,
+    /// Up to where the file system has promised room.
+    promised: u64,
     /// What is to be written before anything else leaves this process.
     pending: Vec<u8>,
 }
@@ -98,7 +106,8 @@ impl Journal {
         file.read_to_end(&mut bytes)?;
         let whole = read(&bytes, each) as u64;
         let folder = folder.to_owned();
-        let mut journal = Journal { folder, file, length: whole, kept: whole / 3, pending: Vec::new() };
+        let mut journal =
+            Journal { folder, file, length: whole, kept: whole / 3, promised: 0, pending: Vec::new() };
         journal.file.set_len(whole)?;
         if whole == 0 {
             journal.pending.extend(MAGIC);
@@ -127,6 +136,32 @@ impl Journal {
         Ok(())
     }
 
+    /// Has the file system promise room for so many bytes of births, and for all that may have to be said of this many domains until they are
+    /// forgotten: so a birth that could not be told of to the end is refused, and an end always finds room. A file system that promises
+    /// nothing is taken to have it.
+    ///
+    /// # Errors
+    /// `ENOSPC`, `EDQUOT`: nothing was changed.
+    pub(crate) fn make_room(&mut self, bytes: u64, domains: u64) -> Result<(), Errno> {
+        let end = self.length + self.pending.len() as u64 + bytes + domains * FOR_EACH + MARGIN;
+        if end <= self.promised {
+            return Ok(());
+        }
+        // A little more, so that not each birth asks; if that is not to be had, just this.
+        for end in [end + MARGIN, end] {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.length, end - self.length)
+            {
+                Ok(()) => {
+                    self.promised = end;
+                    return Ok(());
+                }
+                Err(Errno::NOSPC | Errno::DQUOT | Errno::INTR) => {}
+                Err(_) => return Ok(()),
+            }
+        }
+        Err(Errno::NOSPC)
+    }
+
     /// Whether most of it is of no use any more.
     pub(crate) fn is_long(&self) -> bool {
         self.length > GROWTH + 3 * self.kept
@@ -135,14 +170,24 @@ impl Journal {
     /// Writes it anew with `events` alone, which must say all that is known, what is appended and not flushed included.
     ///
     /// # Errors
-    /// Those of the file system; the old one is as it was.
+    /// Those of the file system; the old one is as it was, and goes on.
     pub(crate) fn rewrite(&mut self, events: impl Iterator<Item = Event>) -> io::Result<()> {
         let path = self.folder.join(NEW);
-        match std::fs::remove_file(&path) {
+        let written = self.write_anew(&path, events);
+        if written.is_err() {
+            let _ = std::fs::remove_file(&path);
+            // Not tried again with every event.
+            self.kept = self.length;
+        }
+        written
+    }
+
+    fn write_anew(&mut self, path: &Path, events: impl Iterator<Item = Event>) -> io::Result<()> {
+        match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
         let (mut length, mut bytes) = (0, MAGIC.to_vec());
         for event in events {
             record(&mut bytes, &event);
@@ -154,9 +199,9 @@ impl Journal {
         }
         file.write_all(&bytes)?;
         length += bytes.len() as u64;
-        std::fs::rename(&path, self.folder.join(NAME))?;
+        std::fs::rename(path, self.folder.join(NAME))?;
         self.file = file;
-        (self.length, self.kept) = (length, length);
+        (self.length, self.kept, self.promised) = (length, length, 0);
         self.pending.clear();
         Ok(())
     }

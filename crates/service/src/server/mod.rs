@@ -247,6 +247,8 @@ impl Server {
                 .map_err(|errno| stuck("whoever started it")(errno.into()))?;
         }
         let living: Vec<u64> = server.register.living().collect();
+        // Where there is none, births are refused.
+        let _ = server.journal.make_room(0, living.len() as u64);
         for id in living {
             server.remember(id);
         }
@@ -355,7 +357,9 @@ impl Server {
         let part = || format!("journal in {}", self.options.state.display());
         self.journal.flush().map_err(|why| stuck(part())(why))?;
         if self.journal.is_long() {
-            self.journal.rewrite(self.register.events()).map_err(|why| stuck(part())(why))?;
+            // Without room for another one the old one goes on.
+            let _ = self.journal.rewrite(self.register.events());
+            let _ = self.journal.make_room(0, self.register.counts().0 as u64);
         }
         Ok(())
     }
