@@ -223,6 +223,11 @@ impl Server {
     pub(crate) fn grace_is_over(&mut self, id: u64) {
         let Some(domain) = self.register.get(id).filter(|domain| domain.end.is_none()) else { return };
         let nurseries = [domain.intent.spawner, domain.intent.nursery];
+        let why = domain.report.clone();
+        if domain.killing.is_some_and(|grace| grace != 0) {
+            // Written down: whoever cannot tell how it ended afterwards knows that it was made to.
+            self.note(Event::Killing(id, 0, why));
+        }
         self.signal(id, SIGKILL);
         if let Some(nursery) = nurseries.into_iter().find(|number| *number != 0) {
             self.tell_monitor(monitor::END_NURSERY, 0, &label(nursery), Vec::new());
@@ -236,13 +241,20 @@ impl Server {
             if self.register.get(id).is_some_and(|domain| !domain.born) {
                 self.born(id, number);
             }
-            self.note(Event::Ended(id, end));
+            let life = self.untold(id, end.life);
+            self.note(Event::Ended(id, End { life, ..end }));
         }
         // It is written down before this goes out. What is known already, or not at all, is not wanted again either.
         self.tell_monitor(monitor::TAKEN, 0, &label(id), Vec::new());
         if news {
             self.end_rest(id);
         }
+    }
+
+    /// How a domain ended of which nobody can tell: one that was made to end, with its nursery, was.
+    fn untold(&self, id: u64, life: Life) -> Life {
+        let made_to = self.register.get(id).is_some_and(|domain| domain.killing == Some(0));
+        if life == Life::Lost && made_to { Life::Killed(SIGKILL) } else { life }
     }
 
     /// Ends what is left of a domain whose process has ended: at first, and again when there is another service or monitor.
@@ -406,7 +418,7 @@ impl Server {
 
     /// The monitor was killed with everything it had, or is another and knows nothing of this one.
     pub(crate) fn is_lost(&mut self, id: u64, with_monitor: bool) {
-        let life = if with_monitor { Life::Killed(SIGKILL) } else { Life::Lost };
+        let life = if with_monitor { Life::Killed(SIGKILL) } else { self.untold(id, Life::Lost) };
         let why =
             if with_monitor { "the monitor was killed, and it with it" } else { "its nursery was killed" };
         let grace = self.register.get(id).and_then(|domain| domain.killing);

@@ -215,3 +215,25 @@ fn a_stop_ends_everything() {
     world.server.as_mut().unwrap().flush().unwrap();
     assert_eq!(session.receive().map(|answer| answer.kind), Some(kind::DONE));
 }
+
+#[test]
+fn one_that_was_made_to_end_was_killed_whoever_could_tell_is_gone() {
+    for (asked, life) in [(true, Life::Killed(9)), (false, Life::Lost)] {
+        let mut world = World::new();
+        let mut session = world.connect();
+        let (_, capability) = world.spawn(&mut session, "web", wanted::CAPABILITY);
+        let mut holder = capability.unwrap();
+        let kind = if asked { kind::KILL } else { kind::WAIT };
+        holder.ask(kind, &number(if asked { 0 } else { u64::MAX }), Vec::new());
+        // The service has said so, and the monitor is killed before anybody hears how it ended.
+        let server = world.server.as_mut().unwrap();
+        while server.register.living().any(|id| server.register.get(id).unwrap().killing.is_none() == asked) {
+            server.hear(Some(Duration::ZERO)).unwrap();
+            server.flush().unwrap();
+        }
+        world.another_monitor(policy::LIVE);
+        world.monitor.living.clear();
+        world.monitor.nurseries.clear();
+        assert_eq!(one_record(&world.answer(&mut holder)).life, life);
+    }
+}
