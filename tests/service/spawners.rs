@@ -16,7 +16,7 @@ fn maker(world: &World, root: bool) -> (Domain, Spawner) {
     command.arg("sleep").grant(Grant::Ambient);
     if root {
         command = Command::new(program("probe"));
-        command.arg("sleep").grant(Grant::Base).grant(Grant::Spawn).root(Root::new());
+        command.arg("sleep").grant(Grant::Base).grant(Grant::Spawn).root(Root::new()).channel(true);
     }
     let options = ParcelOptions { spawner: true, ..world.options() };
     let (ours, theirs) = spawner_pair().expect("a pair");
@@ -85,6 +85,10 @@ fn what_one_in_a_private_root_creates_is_in_it() {
     end(&mut product);
     assert_eq!(beget_tests::text(&rest(output)), "stat /etc/shadow ENOENT\n");
     let (_, output) = family(&world, &mut spawner);
+    // Nobody leads it out of its root, by whatever client.
+    let refused = maker.send("outside", File::open("/").expect("it is there")).expect_err("a way out");
+    assert_eq!(refused.fault(), beget_service::Fault::NoRight, "{refused}");
+    maker.send("null", File::open("/dev/null").expect("it is there")).expect("a file leads nowhere");
     assert_eq!(maker.kill(Duration::ZERO).expect("kill").life, Life::Killed(9));
     assert_eq!(rest(output), b"");
     world.stop();

@@ -145,6 +145,8 @@ pub mod wanted {
     pub const TIED: u32 = 4;
     /// A capability is to be sent back.
     pub const CAPABILITY: u32 = 8;
+    /// It is in a private root, out of which an open directory would lead: it is given none.
+    pub const ROOT: u32 = 16;
 }
 
 /// Domains that are to be made.

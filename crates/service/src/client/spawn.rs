@@ -91,6 +91,7 @@ impl Wish {
             (parcel.alone(), wanted::ALONE),
             (parcel.channel().is_some(), wanted::CHANNEL),
             (self.tied, wanted::TIED),
+            (parcel.nursery.is_some(), wanted::ROOT),
         ] {
             flags |= if is_so { flag } else { 0 };
         }

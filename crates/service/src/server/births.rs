@@ -92,7 +92,7 @@ fn fewest(domain: &Wanted, spawner: bool) -> usize {
 
 /// Checks everything of a request that can be checked without looking at what it brings.
 fn check(spawn: &Spawn, given: usize) -> Result<(), Refusal> {
-    const KNOWN: u32 = wanted::ALONE | wanted::CHANNEL | wanted::TIED | wanted::CAPABILITY;
+    const KNOWN: u32 = wanted::ALONE | wanted::CHANNEL | wanted::TIED | wanted::CAPABILITY | wanted::ROOT;
     let own: usize = spawn.domains.iter().map(|domain| domain.own as usize).sum();
     let Some(given) = given.checked_sub(own) else { return Err(malformed("it brings less than it says")) };
     if spawn.domains.is_empty() || ((spawn.planned || spawn.spawner) && spawn.domains.len() > 1) {

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use beget_channel::{Error, Packet};
 use beget_monitor::fields::Writer;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fs::FileType;
 
 use super::Server;
 use super::connections::Doing;
@@ -27,6 +28,12 @@ impl Channel {
     pub(crate) fn new(socket: OwnedFd, domain: u64) -> Channel {
         Channel { socket, domain }
     }
+}
+
+/// Also where it cannot be told.
+fn is_directory(file: &OwnedFd) -> bool {
+    let kind = rustix::fs::fstat(file).map(|status| FileType::from_raw_mode(status.st_mode));
+    kind.is_err() || kind == Ok(FileType::Directory)
 }
 
 impl Server {
@@ -132,6 +139,10 @@ impl Server {
         let Some(channel) = channel.and_then(|channel| self.channels.get(&channel)) else {
             return self.refuse(key, error::ENDED, 0, "it has no channel, or has closed it");
         };
+        if self.register.is_in_root(id) && is_directory(given) {
+            let words = "a directory that is open leads out of a private root";
+            return self.refuse(key, error::NO_RIGHT, 0, words);
+        }
         match beget_channel::send(&channel.socket, name, Some(given.as_fd()), false) {
             Ok(()) => {
                 let asked = self

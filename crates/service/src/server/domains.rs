@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::event::{End, Event, Intent};
-use crate::protocol::{Life, Record};
+use crate::protocol::{Life, Record, wanted};
 
 /// How many births that failed are remembered, for whoever asks again.
 const MOST_UNBORN: usize = 1024;
@@ -245,6 +245,20 @@ impl Register {
         self.tokens.get(token).map(Vec::as_slice)
     }
 
+    /// Whether a domain, or whoever created it, is in a private root.
+    pub(crate) fn is_in_root(&self, id: u64) -> bool {
+        let mut next = self.domains.get(&id);
+        while let Some(domain) = next {
+            if domain.intent.wanted.flags & wanted::ROOT != 0 {
+                return true;
+            }
+            // A creator's number is lower than those of its products.
+            next =
+                self.domains.get(&domain.intent.parent).filter(|parent| parent.intent.id < domain.intent.id);
+        }
+        false
+    }
+
     /// The living products of a domain.
     pub(crate) fn products(&self, id: u64) -> &[u64] {
         self.products.get(&id).map_or(&[], Vec::as_slice)
@@ -402,6 +416,14 @@ mod tests {
         assert_eq!((record.life, record.ended), (Life::Exited(3), 5));
         // It has ended, and something of it is left.
         assert!(!register.get(7).unwrap().record().has_ended());
+    }
+
+    #[test]
+    fn what_one_in_a_root_creates_is_in_it() {
+        let mut register = register(story());
+        assert!(!register.is_in_root(1) && !register.is_in_root(2) && !register.is_in_root(99));
+        register.with(1, |domain| domain.intent.wanted.flags |= wanted::ROOT);
+        assert!(register.is_in_root(1) && register.is_in_root(2) && !register.is_in_root(5));
     }
 
     #[test]
