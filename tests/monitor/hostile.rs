@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 
 use beget_monitor::fields::Writer;
 use beget_monitor::protocol::{NUMBERS_END, VERSIONS, kind, place};
-use beget_plan::message::Item;
+use beget_plan::message::{self, Header, Item, Living, change, label_words};
 
-use crate::{Births, Monitor, await_end, births, exited, pipe, refusal};
+use crate::{Births, Ended, Monitor, await_end, births, exited, pipe, refusal};
 
 #[test]
 fn whoever_does_not_say_hello_is_not_heard() {
@@ -203,4 +203,75 @@ fn a_service_that_does_not_read_loses_nothing() {
     assert_eq!(service.ended(), exited(1, &born[0], 3));
     drop(writer);
     await_end(&reader);
+}
+
+/// Another user's nursery, which says that it has a domain, and how another one ended.
+fn liar(listener: &std::os::unix::net::UnixListener) -> std::os::unix::net::UnixStream {
+    use std::io::{Read, Write};
+    let (mut channel, _) = listener.accept().expect("it is called");
+    let mut asked = [0; message::HEADER];
+    channel.read_exact(&mut asked).expect("what it has is asked");
+    let [label_low, label_high] = label_words(2);
+    let number = std::process::id();
+    let end = Header {
+        kind: message::kind::CHANGED,
+        words: [number, change::EXITED, 99, 0],
+        length: 152,
+        ..Header::default()
+    };
+    let usage = [&[0; 144][..], &1u64.to_ne_bytes()].concat();
+    let living = Living { label_low, label_high, number }.encode();
+    let roll = Header {
+        kind: message::kind::ROLL,
+        words: [1, 0, 0, 0],
+        length: living.len() as u32,
+        ..Header::default()
+    };
+    channel.write_all(&[&end.encode()[..], &usage, &roll.encode(), &living].concat()).expect("it listens");
+    channel
+}
+
+#[test]
+fn a_strangers_nursery_says_nothing_of_others() {
+    let mut monitor = Monitor::new("live", 1, "own");
+    let mut service = monitor.service();
+    service.client(1);
+    let (first, gate) = pipe();
+    let born = service.born(&Births {
+        labels: &[1, 2],
+        script: c"read line; exit 7",
+        given: &[first.as_fd()],
+        ..Births::default()
+    });
+    drop((first, service));
+    monitor.kill();
+    // Several, so that some are heard before the right one, and some after, in whatever order they are called.
+    let bind = |number: u32| {
+        let path = monitor.folder.at(&format!("nurseries/n-0-3039-3039-cbf29ce484222325-{number:x}-1"));
+        std::os::unix::net::UnixListener::bind(path).expect("a free name")
+    };
+    let strangers: Vec<_> = (0..6).map(bind).collect();
+    let liars: Vec<_> =
+        strangers.into_iter().map(|listener| std::thread::spawn(move || liar(&listener))).collect();
+    monitor.start_again();
+    let mut service = monitor.service();
+    // SAFETY: no pointer is given.
+    let user = unsafe { libc::geteuid() };
+    let roll = service.roll_of(&[(1, user, 0), (2, user, 0)]);
+    assert_eq!(roll.ended, []);
+    let mut living: Vec<_> = roll.living.iter().map(|(label, process, ..)| (*label, *process)).collect();
+    living.sort_unstable();
+    assert_eq!(living, [(1, born[0].number), (2, born[1].number)]);
+    assert_eq!(service.signal(2, libc::SIGKILL), 0);
+    assert_eq!(
+        service.ended(),
+        Ended { label: 2, process: born[1].number, how: change::KILLED, status: libc::SIGKILL as u32 }
+    );
+    drop(gate);
+    assert_eq!(service.ended(), exited(1, &born[0], 7));
+    [1, 2].into_iter().for_each(|label| service.take(label));
+    for liar in liars {
+        drop(liar.join().expect("it was called"));
+    }
+    service.is_empty();
 }

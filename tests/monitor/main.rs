@@ -281,7 +281,16 @@ impl Service {
     }
 
     fn roll(&mut self) -> Roll {
-        let request = self.say(kind::ROLL, &[], &[]);
+        self.roll_of(&[])
+    }
+
+    /// Knowing that these live: label, user, nursery.
+    fn roll_of(&mut self, known: &[(u64, u32, u64)]) -> Roll {
+        let mut body = Writer::new();
+        for (label, user, nursery) in known {
+            body.u64(*label).u32(*user).u64(*nursery);
+        }
+        let request = self.say(kind::ROLL, body.body(), &[]);
         self.unasked.clear();
         let mut roll = Roll::default();
         let mut more = true;

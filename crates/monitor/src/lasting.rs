@@ -1,7 +1,7 @@
 //! Nurseries that outlive a monitor: where they listen, and how the next monitor finds them.
 //!
 //! Safety idea: they listen in a folder that only the monitor's user may enter. The name of a socket says what the monitor knew of its
-//! nursery; whose domains are in it the nursery itself says, and is believed only for labels that nobody else has.
+//! nursery; whose domains are in it the nursery itself says, and is believed where that agrees with what the service knows.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -73,6 +73,10 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    pub(crate) fn user(self) -> u32 {
+        self.user
+    }
+
     pub(crate) fn of(identity: &Identity) -> Owner {
         // FNV-1a.
         let add = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);

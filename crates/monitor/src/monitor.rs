@@ -50,7 +50,12 @@ pub(crate) struct Domain {
     pub(crate) process: u32,
     /// How it ended.
     pub(crate) end: Option<Box<End>>,
+    /// Its nursery says so, which another monitor made, and no service has said yet whether that can be: that nursery's user and number.
+    pub(crate) claimed: Option<(u32, u64)>,
 }
+
+/// Where a service knows its living domains to be: user, and nursery or 0.
+pub(crate) type Known = HashMap<u64, (u32, u64)>;
 
 /// How a domain ended: how, status, what it used.
 #[derive(Debug)]
@@ -94,10 +99,12 @@ pub(crate) struct Monitor {
     /// Nurseries that are looked after from time to time.
     pub(crate) cared_for: HashSet<u64>,
     pub(crate) domains: HashMap<u64, Domain>,
+    /// What other nurseries say of the same labels.
+    pub(crate) rivals: HashMap<u64, Vec<Domain>>,
     pub(crate) kept: HashMap<u64, (Vec<u8>, OwnedFd)>,
     pub(crate) most_kept: usize,
     /// Requests for a roll that wait until every nursery that was taken over has told what it has.
-    pub(crate) rolls: Vec<u64>,
+    pub(crate) rolls: Vec<(u64, Known)>,
     /// Everything is to end, as this request says.
     pub(crate) stopping: Option<u64>,
     pub(crate) told_to_stop: bool,
@@ -181,6 +188,7 @@ impl Monitor {
             children: HashMap::new(),
             cared_for: HashSet::new(),
             domains: HashMap::new(),
+            rivals: HashMap::new(),
             kept: HashMap::new(),
             // Room is left for what a request brings, and for nurseries.
             most_kept: (files.hard as usize).saturating_sub(6000).max(files.hard as usize / 4),

@@ -10,9 +10,12 @@ use beget_sys::wait;
 
 use crate::births::nursery_of;
 use crate::channel::{News, Read};
-use crate::monitor::{Domain, End, Monitor};
-use crate::nurseries::{Keeper, Pending};
+use crate::monitor::{Domain, End, Known, Monitor};
+use crate::nurseries::{Keeper, Nursery, Pending};
 use crate::service::Word;
+
+/// How many nurseries may say the same of one domain.
+const MOST_RIVALS: usize = 64;
 
 impl Monitor {
     /// Reads what a nursery says, so much in one turn.
@@ -118,12 +121,9 @@ impl Monitor {
             }
             return;
         }
-        if let Some(nursery) = self.nurseries.get_mut(&key).filter(|nursery| nursery.is_unknown())
-            && !self.domains.contains_key(&label)
-        {
-            let process = if nursery.own_numbers { 0 } else { number };
-            self.domains.insert(label, Domain { nursery: key, number, process, end: None });
-            nursery.labels.insert(label);
+        if self.nurseries.get(&key).is_some_and(Nursery::is_unknown) || self.has_claimed(key, label, number) {
+            // It is told when all have said what they have.
+            return self.claim(key, label, number, Some(Box::new(end)));
         }
         let Some(domain) = self.domains.get_mut(&label) else { return };
         let is_its = domain.nursery == key && domain.number == number && number != 0;
@@ -139,24 +139,25 @@ impl Monitor {
         if !matches!(nursery.pending.front()?, Pending::Roll) {
             return None;
         }
-        let mut inside = Vec::new();
+        let (mut inside, mut claims) = (Vec::new(), Vec::new());
         for (label, number) in living {
             if let Some(other) = nursery_of(*label) {
                 inside.extend(self.numbered.get(&other).map(|other| (*other, *number)));
-            } else if *label != 0 && *number != 0 && !self.domains.contains_key(label) {
-                nursery.labels.insert(*label);
-                let process = if nursery.own_numbers { 0 } else { *number };
-                let domain = Domain { nursery: key, number: *number, process, end: None };
-                self.domains.insert(*label, domain);
+            } else {
+                claims.push((*label, *number));
             }
         }
+        let owner = nursery.owner;
         if !more {
             nursery.pending.pop_front();
             nursery.until = None;
         }
+        for (label, number) in claims {
+            self.claim(key, label, number, None);
+        }
         for (other, number) in inside {
-            if let Some(other) = self.nurseries.get_mut(&other).filter(|other| other.keeper == Keeper::Nobody)
-            {
+            let orphan = |other: &&mut Nursery| other.keeper == Keeper::Nobody && other.owner == owner;
+            if let Some(other) = self.nurseries.get_mut(&other).filter(orphan) {
                 other.keeper = Keeper::Nursery { parent: key, number: Some(number) };
                 if let Some(around) = self.nurseries.get_mut(&key) {
                     around.around = true;
@@ -167,6 +168,69 @@ impl Monitor {
             self.tidy(key);
         }
         Some(())
+    }
+}
+
+impl Monitor {
+    /// A nursery that was taken over says that a domain is in it, or how it ended. The first that says so is believed until a service has
+    /// said where it can be.
+    fn claim(&mut self, key: u64, label: u64, number: u32, end: Option<Box<End>>) {
+        let Some(nursery) = self.nurseries.get_mut(&key) else { return };
+        if label == 0 || number == 0 {
+            return;
+        }
+        let process = if nursery.own_numbers { 0 } else { number };
+        let claimed = Some((nursery.owner.user(), nursery.number));
+        let domain = Domain { nursery: key, number, process, end, claimed };
+        match self.domains.get_mut(&label) {
+            None => {
+                nursery.labels.insert(label);
+                self.domains.insert(label, domain);
+            }
+            // It has ended meanwhile, or says so again.
+            Some(same) if same.nursery == key => same.end = same.end.take().or(domain.end),
+            // One that was born since then is known to be where it is.
+            Some(other) if other.claimed.is_none() => {}
+            Some(_) => {
+                let rivals = self.rivals.entry(label).or_default();
+                rivals.retain(|rival| rival.nursery != key);
+                if rivals.len() < MOST_RIVALS {
+                    nursery.labels.insert(label);
+                    rivals.push(domain);
+                }
+            }
+        }
+    }
+
+    /// Whether a nursery has said that this one is in it, and it is not settled yet.
+    fn has_claimed(&self, key: u64, label: u64, number: u32) -> bool {
+        let is_its = |domain: &Domain| domain.nursery == key && domain.number == number;
+        let first = self.domains.get(&label).filter(|domain| domain.claimed.is_some());
+        first.is_some_and(is_its) || self.rivals.get(&label).is_some_and(|all| all.iter().any(is_its))
+    }
+
+    /// Of what nurseries say that were taken over, what cannot be is forgotten.
+    pub(crate) fn settle(&mut self, known: &Known) {
+        let claimed = |(label, domain): (&u64, &Domain)| domain.claimed.map(|_| *label);
+        let labels: Vec<u64> = self.domains.iter().filter_map(claimed).collect();
+        for label in labels {
+            let Some(first) = self.domains.remove(&label) else { continue };
+            let mut all = self.rivals.remove(&label).unwrap_or_default();
+            all.insert(0, first);
+            let is_there =
+                |domain: &Domain| known.get(&label).is_none_or(|place| domain.claimed == Some(*place));
+            let right = all.iter().position(is_there);
+            for (index, domain) in all.into_iter().enumerate() {
+                let key = domain.nursery;
+                if Some(index) == right {
+                    self.domains.insert(label, Domain { claimed: None, ..domain });
+                } else if let Some(nursery) = self.nurseries.get_mut(&key) {
+                    nursery.labels.remove(&label);
+                    self.tidy(key);
+                }
+            }
+        }
+        self.rivals.clear();
     }
 }
 

@@ -389,11 +389,18 @@ impl Monitor {
             }
         }
         for label in nursery.labels {
-            let Some(domain) = self.domains.get_mut(&label) else { continue };
+            let Some(domain) = self.domains.get_mut(&label).filter(|domain| domain.nursery == key) else {
+                continue;
+            };
             if domain.end.is_none() {
                 domain.end = Some(Box::new(End(LOST, 0, [0; 144])));
-                self.say(Word::Ended(label));
+                if domain.claimed.is_none() {
+                    self.say(Word::Ended(label));
+                }
             }
+        }
+        for rival in self.rivals.values_mut().flatten().filter(|rival| rival.nursery == key) {
+            rival.end.get_or_insert_with(|| Box::new(End(LOST, 0, [0; 144])));
         }
         let is_below =
             |other: &Nursery| matches!(other.keeper, Keeper::Nursery { parent, .. } if parent == key);

@@ -14,12 +14,15 @@
 //! | `TAKEN` | label (u64) | | none |
 //! | `KEEP` | key (u64), note (bytes) | what is to be kept | none; `NOT_KEPT` may come |
 //! | `FORGET` | key (u64) | | none |
-//! | `ROLL` | | | `LIVING`, then `KEPT`, then `ENDED` unasked, then `ROLL_END` with the request's number |
+//! | `ROLL` | of each domain that is known to live: label (u64), user (u32), nursery (u64, 0 for a shared one) | | `LIVING`, then `KEPT`, then `ENDED` unasked, then `ROLL_END` with the request's number |
 //! | `STOP` | | | `DONE` when everything has ended; then the monitor ends |
 //!
 //! A service may be killed at any moment, and the next one says everything again that it is not sure of. So `CLIENT` and `KEEP` of a number that
 //! is known are taken again, and `TAKEN`, `FORGET`, `GONE` and `END_NURSERY` of one that is not known harm nothing: the last is answered by
 //! `NURSERY_ENDED` at once. What a service that is gone had sent is done before the next one's `ROLL` is answered, or never.
+//!
+//! After another monitor's end it is the nurseries that say whose end they keep and who lives in them, and a nursery may be a stranger's program. So `ROLL`
+//! says what is known: of a domain that is in it, what any nursery says but that one, of that user, is passed over.
 //!
 //! Process numbers are those of the monitor's own PID namespace, or 0 where a process has none that can be told.
 //!

@@ -11,7 +11,7 @@ use beget_sys::Errno;
 use crate::births::{self, Encoded, Manner, Request};
 use crate::fields::{Reader, Writer};
 use crate::lasting::Owner;
-use crate::monitor::{Client, Domain, Monitor};
+use crate::monitor::{Client, Domain, Known, Monitor};
 use crate::nurseries::{Keeper, Pending};
 use crate::options::Policy;
 use crate::packet::{Came, Packet};
@@ -176,8 +176,13 @@ impl Monitor {
                 Ok(())
             }
             kind::ROLL => {
-                whole(Some(()), reader)?;
-                self.rolls.push(request);
+                let mut known = Known::new();
+                while reader.ends().is_none() {
+                    let label = reader.u64().filter(|label| *label != 0).ok_or_else(malformed)?;
+                    let place = reader.u32().zip(reader.u64()).ok_or_else(malformed)?;
+                    known.insert(label, place);
+                }
+                self.rolls.push((request, known));
                 Ok(())
             }
             kind::STOP => {
@@ -299,7 +304,8 @@ impl Monitor {
         });
         for label in &request.labels {
             nursery.labels.insert(*label);
-            self.domains.insert(*label, Domain { nursery: key, number: 0, process: 0, end: None });
+            self.domains
+                .insert(*label, Domain { nursery: key, number: 0, process: 0, end: None, claimed: None });
         }
         self.flush(key);
         Ok(())
@@ -385,7 +391,8 @@ impl Monitor {
             return;
         }
         let rolls = std::mem::take(&mut self.rolls);
-        for request in rolls {
+        for (request, known) in rolls {
+            self.settle(&known);
             self.tell_all(request);
         }
     }

@@ -21,7 +21,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::births::{NEVER, Spawning};
 use super::ends::UNHELD;
-use super::event::{End, Event};
+use super::event::{End, Event, Intent};
 use super::outbox::{Outbox, Sent};
 use super::timers::Timer;
 use super::{MOMENT, MONITOR, Server, look, now};
@@ -138,7 +138,14 @@ impl Server {
         let mut body = Writer::new();
         body.u32(VERSIONS[0]).u32(VERSIONS[1]);
         self.ask_monitor(kind::HELLO, body.body(), Vec::new(), Pending::Nothing);
-        self.ask_monitor(kind::ROLL, &[], Vec::new(), Pending::Nothing);
+        // Whoever lives is where he was born: what another nursery says of him is not so.
+        let mut body = Writer::new();
+        for domain in self.register.living().filter_map(|id| self.register.get(id)) {
+            let Intent { id, user, nursery, parent, .. } = domain.intent;
+            let creator = self.register.get(parent).map_or(0, |parent| parent.intent.spawner);
+            body.u64(id).u32(user).u64(if nursery == 0 { creator } else { nursery });
+        }
+        self.ask_monitor(kind::ROLL, body.body(), Vec::new(), Pending::Nothing);
     }
 
     /// Tells the monitor something; `false` when there is none.
