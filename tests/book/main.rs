@@ -19,8 +19,14 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("network.md", include_str!("../../docs/src/network.md")),
     ("terminals.md", include_str!("../../docs/src/terminals.md")),
     ("service.md", include_str!("../../docs/src/service.md")),
+    ("channel.md", include_str!("../../docs/src/channel.md")),
     ("bubblewrap.md", include_str!("../../docs/src/bubblewrap.md")),
     ("errors.md", include_str!("../../docs/src/errors.md")),
+];
+/// What a chapter tells its reader to put beside his program.
+const BESIDE: &[(&str, &str)] = &[
+    ("beget.h", include_str!("../../packaging/include/beget.h")),
+    ("beget.py", include_str!("../../packaging/python/beget.py")),
 ];
 const SUMMARY: &str = include_str!("../../docs/src/SUMMARY.md");
 
@@ -83,6 +89,11 @@ fn run_chapter(name: &str) {
     let scratch = Scratch::new();
     let folder = scratch.path().join("here");
     std::fs::create_dir(&folder).unwrap();
+    if name == "channel.md" {
+        for (name, text) in BESIDE {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+    }
     std::fs::create_dir(scratch.path().join("bin")).unwrap();
     std::os::unix::fs::symlink(program("beget-under-test"), scratch.path().join("bin/beget")).unwrap();
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", scratch.at("bin"));
@@ -152,6 +163,7 @@ chapters! {
     network = "network.md", ["python3"];
     terminals = "terminals.md", [];
     service = "service.md", [];
+    channel = "channel.md", ["python3", "cc"];
     bubblewrap = "bubblewrap.md", ["make", "gcc"];
     errors = "errors.md", ["python3"];
 }

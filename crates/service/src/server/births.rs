@@ -14,26 +14,21 @@ use std::time::Duration;
 use beget_monitor::fields::Writer;
 use beget_monitor::packet::{MOST_GIVEN, Packet};
 use beget_monitor::protocol::{kind as monitor, place};
-use beget_plan::message::{Batch, flag};
+use beget_plan::message::flag;
 use beget_sys::Errno;
 
 use super::batch::{self, Births};
 use super::channels::Channel;
+use super::checks::{Refusal, check, fewest, limit, malformed};
 use super::connections::{Doing, Reserved, Subject, is_packet_socket};
 use super::event::{Event, Intent};
 use super::keep::Note;
 use super::monitor::Pending;
 use super::numbers::Share;
 use super::timers::Timer;
-use super::{Server, groups, now};
-use crate::protocol::{LONGEST_NAME, Spawn, Wanted, error, kind, right, wanted};
+use super::{Server, now};
+use crate::protocol::{Spawn, Wanted, error, kind, right, wanted};
 
-/// The most domains of one request; and of those whose capabilities are sent back.
-const MOST_DOMAINS: usize = 4000;
-/// The longest of what is kept of a domain in words, in bytes.
-const LONGEST_WORDS: usize = 64 << 10;
-/// The longest account of what it holds.
-const LONGEST_HOLDINGS: usize = 512 << 10;
 /// How much may wait for the monitor.
 const MOST_WAITING: usize = 64 << 20;
 /// How many bytes of requests may wait, of everybody's.
@@ -65,78 +60,6 @@ pub(crate) struct Spawning {
     share: Option<Share>,
     /// What the monitor said when it refused.
     pub(crate) refused: Option<(u32, String)>,
-}
-
-/// Why a request is not done: a code, an errno, words.
-type Refusal = (u32, u32, String);
-
-fn malformed(words: &str) -> Refusal {
-    (error::MALFORMED, 0, words.to_owned())
-}
-
-fn limit(words: &str) -> Refusal {
-    (error::LIMIT, 0, words.to_owned())
-}
-
-/// Whether a domain may have this name.
-fn is_name(name: &str) -> bool {
-    let fits = !name.is_empty() && name.len() <= LONGEST_NAME;
-    let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    fits && letters && !name.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// How many descriptors of its own a domain must bring.
-fn fewest(domain: &Wanted, spawner: bool) -> usize {
-    usize::from(domain.flags & wanted::CHANNEL != 0) + usize::from(spawner) + domain.groups.len()
-}
-
-/// Checks everything of a request that can be checked without looking at what it brings.
-fn check(spawn: &Spawn, given: usize) -> Result<(), Refusal> {
-    const KNOWN: u32 = wanted::ALONE | wanted::CHANNEL | wanted::TIED | wanted::CAPABILITY | wanted::ROOT;
-    let own: usize = spawn.domains.iter().map(|domain| domain.own as usize).sum();
-    let Some(given) = given.checked_sub(own) else { return Err(malformed("it brings less than it says")) };
-    if spawn.domains.is_empty() || ((spawn.planned || spawn.spawner) && spawn.domains.len() > 1) {
-        return Err(malformed("it asks for no domain, or for nurseries of more than one"));
-    }
-    if spawn.domains.len() > MOST_DOMAINS {
-        return Err(limit("a request makes 4000 domains at most"));
-    }
-    for domain in &spawn.domains {
-        let words = domain.program.len() + domain.capabilities.iter().map(String::len).sum::<usize>();
-        let tied_to_nothing = domain.flags & (wanted::TIED | wanted::CAPABILITY) == wanted::TIED;
-        if domain.flags & !KNOWN != 0 || tied_to_nothing {
-            return Err(malformed("what is wanted of a domain means nothing"));
-        }
-        if fewest(domain, spawn.spawner) > domain.own as usize {
-            return Err(malformed("it brings less than it says"));
-        }
-        if !domain.name.is_empty() && !is_name(&domain.name) {
-            let words = "a name has up to 64 letters, digits, '-', '_' and '.', and not only digits";
-            return Err((error::NAME_TAKEN, 0, format!("{:?} cannot be a name: {words}", domain.name)));
-        }
-        if words > LONGEST_WORDS || domain.holdings.len() > LONGEST_HOLDINGS {
-            return Err(limit("what is said of a domain is too long"));
-        }
-        if domain.groups.len() > groups::MOST || !domain.groups.iter().all(|name| groups::is_name(name)) {
-            return Err(malformed("what it says of cgroups means nothing"));
-        }
-    }
-    let nurseries = usize::from(spawn.planned) + usize::from(spawn.spawner);
-    let items = (spawn.domains.len() + nurseries) as u32;
-    let Some(batch) = Batch::check(&spawn.batch, items, given) else {
-        return Err(malformed("its batch is none"));
-    };
-    let foreign = flag::PARENT | flag::STOPS;
-    if (0..items as usize).any(|index| batch.birth(index).is_none_or(|birth| birth.flags & foreign != 0)) {
-        return Err(malformed("a domain is its nursery's child"));
-    }
-    if spawn.atomic
-        && spawn.domains.len() > 1
-        && spawn.domains.iter().any(|domain| domain.flags & wanted::ALONE == 0)
-    {
-        return Err(limit("all or nothing is for domains that cannot create processes, or for one alone"));
-    }
-    Ok(())
 }
 
 impl Server {
@@ -589,20 +512,5 @@ impl Server {
         let mut body = Writer::new();
         body.u32(nursery.0).u32(nursery.1).u32(nursery.2).u32(ids.len() as u32).raw(records.body());
         self.answer(key, kind::SPAWNED, body.body(), capabilities);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_words() {
-        for name in ["a", "web-1", "x.y_z", "1a"] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", "1", "007", "a b", "a/b", "ä", &"x".repeat(65), "a\n"] {
-            assert!(!is_name(name), "{name}");
-        }
     }
 }

@@ -9,7 +9,7 @@
 //! | `event`, `journal`, `domains` | what is known of domains, and how it outlives this process |
 //! | `connections`, `keep` | who speaks to us, with which right; how a connection outlives this process |
 //! | `requests`, `list` | what is asked |
-//! | `births`, `batch` | a spawn, from its request to its answer |
+//! | `checks`, `births`, `batch` | a spawn, from its request to its answer |
 //! | `ends`, `groups` | an end, from its cause to the last of what is left |
 //! | `numbers`, `unfinished` | how many descriptors each user has of us, and what becomes of half a packet |
 //! | `channels` | what is given to a running domain, and what it asks for |
@@ -21,6 +21,7 @@
 mod batch;
 mod births;
 mod channels;
+mod checks;
 mod connections;
 mod domains;
 mod ends;
