@@ -62,6 +62,14 @@ pub(crate) struct Spawning {
     pub(crate) refused: Option<(u32, String)>,
 }
 
+/// The domain that creates others by a connection to this, or 0.
+fn creator(subject: Subject) -> u64 {
+    match subject {
+        Subject::Spawner(id) => id,
+        _ => 0,
+    }
+}
+
 impl Server {
     /// Domains are to be made.
     pub(crate) fn spawn(&mut self, key: u64, packet: Packet) {
@@ -79,7 +87,7 @@ impl Server {
         if let Some(ids) = self.register.of_token(&spawn.token).map(<[u64]>::to_vec)
             && !self.forget_untried(user, &ids)
         {
-            return self.spawn_again(key, spawn.token, user, &ids);
+            return self.spawn_again(key, subject, spawn.token, &ids);
         }
         let checked =
             check(&spawn, packet.descriptors.len()).and_then(|()| self.may_spawn(subject, user, &spawn));
@@ -214,10 +222,7 @@ impl Server {
             _ => 0,
         };
         let Spawn { token, atomic, planned, spawner, domains, batch } = spawn;
-        let parent = match subject {
-            Subject::Spawner(id) => id,
-            _ => 0,
-        };
+        let parent = creator(subject);
         let existing = self.register.get(parent).map(|domain| domain.intent.spawner);
         let mut births = Vec::new();
         let mut intents = Vec::with_capacity(domains.len());
@@ -453,8 +458,13 @@ impl Server {
     }
 
     /// A request that was made before is made again.
-    fn spawn_again(&mut self, key: u64, token: [u8; 16], user: u32, ids: &[u64]) {
-        let own = |id: &u64| self.register.get(*id).is_some_and(|domain| domain.intent.user == user);
+    fn spawn_again(&mut self, key: u64, subject: Subject, token: [u8; 16], ids: &[u64]) {
+        let user = self.connections.get(&key).map(|connected| connected.user);
+        let parent = creator(subject);
+        let own = |id: &u64| {
+            let intent = self.register.get(*id).map(|domain| &domain.intent);
+            intent.is_some_and(|intent| Some(intent.user) == user && intent.parent == parent)
+        };
         if !ids.iter().all(own) {
             return self.refuse(key, error::NO_RIGHT, 0, "somebody else made this request");
         }

@@ -440,6 +440,15 @@ impl Server {
         }
     }
 
+    /// Not everything has ended. The monitor ends whatever there is.
+    pub(crate) fn stop_anyway(&mut self) {
+        if let Some(stopping) = self.stopping.as_mut().filter(|stopping| !stopping.told) {
+            stopping.told = true;
+            self.do_not_listen();
+            self.ask_monitor(monitor::STOP, &[], Vec::new(), super::monitor::Pending::Stop);
+        }
+    }
+
     /// The monitor has ended everything, or is gone.
     pub(crate) fn stopped(&mut self) {
         let Some(stopping) = self.stopping.take() else { return };

@@ -119,6 +119,8 @@ fn stuck(part: impl Into<String>) -> impl FnOnce(io::Error) -> Stuck {
 
 /// How long nothing must have happened for [`Options::idle_exit`].
 const IDLE: Duration = Duration::from_secs(5);
+/// How long, at the end of everything, a domain is waited for that was made to end: one that is not born, or whose nursery is stopped, does not.
+const STUCK: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 /// How long it waits after there was no number for a descriptor.
 const MOMENT: Duration = Duration::from_millis(100);
 /// Numbers that are reserved at once.
@@ -303,6 +305,7 @@ impl Server {
             Timer::Unheld(id) => self.end_if_unheld(id),
             Timer::Request(key) => self.waited_enough(key),
             Timer::Half(key) => self.half_is_late(key),
+            Timer::Stop => self.stop_anyway(),
             Timer::Accept => self.listen(),
             Timer::Connect => self.connect(),
             Timer::Send => {}
@@ -373,9 +376,15 @@ impl Server {
         }
         self.stopping = Some(Stopping { asked: asked.into_iter().collect(), why, told: false });
         let living: Vec<u64> = self.register.living().collect();
+        let mut longest = 0;
         for id in living {
-            let grace = self.register.get(id).map_or(0, |domain| domain.intent.wanted.grace);
+            let Some(intent) = self.register.get(id).map(|domain| &domain.intent) else { continue };
+            // Nobody else says how long our own user waits.
+            let most = if intent.user == self.own_user { u64::MAX } else { STUCK.as_millis() as u64 };
+            let grace = intent.wanted.grace.min(most);
+            longest = longest.max(grace);
             self.kill(id, grace, "the service was ended");
         }
+        self.timers.set(Duration::from_millis(longest).saturating_add(STUCK), Timer::Stop);
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Request(u64),
     /// The rest of a packet on a connection has not come.
     Half(u64),
+    /// Whatever has not ended by now is left to the monitor to end.
+    Stop,
     /// There may be numbers for descriptors again.
     Accept,
     /// The monitor may be there again.

@@ -237,3 +237,16 @@ fn one_that_was_made_to_end_was_killed_whoever_could_tell_is_gone() {
         assert_eq!(one_record(&world.answer(&mut holder)).life, life);
     }
 }
+
+#[test]
+fn one_that_is_never_born_does_not_keep_the_service_from_ending() {
+    let mut world = World::new();
+    let mut session = world.connect();
+    (world.monitor.slow, world.monitor.obedient) = (true, false);
+    let spawn = spawn_of(vec![wanted("stuck", 0)]);
+    session.ask(kind::SPAWN, &spawn.encode(), Vec::new());
+    world.until(|world| !world.monitor.births.is_empty());
+    let mut other = world.connect();
+    assert_eq!(world.ask(&mut other, kind::STOP, &[], Vec::new()).kind, kind::DONE);
+    assert!(world.monitor.stopped);
+}
