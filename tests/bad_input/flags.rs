@@ -113,9 +113,9 @@ fn commands_that_there_are_not_are_refused() {
         (&[""], "command : no such command"),
         (&["--base"], "command --base: no such command"),
         (&["server"], "command server: no such command"),
-        (&["run"], "program: no name was given"),
-        (&["run", "--"], "program: no name was given"),
-        (&["run", "--base"], "program: no name was given"),
+        (&["run"], "program: none was given"),
+        (&["run", "--"], "program: none was given"),
+        (&["run", "--base"], "program: none was given"),
     ] {
         let mut command = beget();
         command.args(words);

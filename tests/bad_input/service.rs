@@ -4,8 +4,8 @@ use beget_tests::{Scratch, beget, finish, text};
 
 /// Words after the command's own, and a part of what is said.
 const CASES: &[(&str, &[&str], &str)] = &[
-    ("spawn", &[], "program: no name was given"),
-    ("spawn", &["name"], "program: no name was given"),
+    ("spawn", &[], "program: none was given"),
+    ("spawn", &["name"], "program: none was given"),
     ("spawn", &["--no-such", "--", "true"], "no such flag"),
     ("spawn", &["--pty", "name", "--", "true"], "flag --pty: no such flag of spawn; run has it"),
     ("spawn", &["--grace", "1s", "name", "--", "true"], "wants --timeout"),
@@ -43,6 +43,7 @@ const CASES: &[(&str, &[&str], &str)] = &[
     ("serve", &["--nurseries", "0"], "from 1 to 256"),
     ("serve", &["--history", "-1"], "no whole number"),
     ("serve", &["--stop", "--status"], "flag --stop"),
+    ("serve", &["--json"], "wants --status or --stop"),
     ("serve", &["--stop"], "no service listens there"),
     ("serve", &["--status"], "no service listens there"),
     ("serve", &["--manifest", "/not/there"], "no such file or directory"),

@@ -58,6 +58,9 @@ fn names_are_ones_own_and_unique() {
         let said = served.fails(125, &[command, "nobody"]);
         assert!(said.contains("domain nobody: "), "{said}");
     }
+    // One that is not there keeps nobody from the others.
+    assert!(served.fails(125, &["kill", "nobody", "one"]).contains("domain nobody: "));
+    assert!(!served.names().contains(&"one".to_owned()));
 }
 
 #[test]
@@ -95,7 +98,8 @@ fn a_signal_and_a_time_of_grace_are_heard() {
     served.ok(&["spawn", "ears", "--base", "--stdout", &log, "--", "sh", "-c", script]);
     let heard = |word: &str| std::fs::read_to_string(&log).unwrap_or_default().contains(word);
     until("ready", || heard("ready"));
-    served.ok(&["kill", "--signal", "USR1", "ears"]);
+    let signalled = served.json(&["kill", "--signal", "USR1", "ears"]);
+    assert_eq!((&signalled[0]["name"], &signalled[0]["state"]), (&"ears".into(), &"running".into()));
     until("a signal heard", || heard("usr"));
     let ended = served.json(&["kill", "--grace", "20s", "ears"]);
     assert_eq!(ended[0]["exit_code"], 7, "{ended}");
@@ -127,6 +131,8 @@ fn what_it_holds_is_shown_with_what_enforces_it() {
     );
     // After `--` it is a program.
     assert!(served.fails(127, &["show", "--", "web"]).contains("program web"));
+    // A word alone may have been meant either way.
+    assert!(served.fails(127, &["show", "no-such-one"]).contains("nor has a domain this name"));
 }
 
 #[test]
@@ -143,7 +149,7 @@ fn two_do_not_serve_at_one_socket() {
     assert!(std::path::Path::new(&served.socket()).exists());
     served.serve(&[]);
     served.ok(&["ps"]);
-    served.ok(&["serve", "--stop"]);
+    assert_eq!(served.json(&["serve", "--stop"])["living"], 0);
     assert!(served.supervisor().wait().unwrap().success());
     assert!(!std::path::Path::new(&served.socket()).exists());
     assert!(served.fails(125, &["ps"]).contains("no service listens there"));

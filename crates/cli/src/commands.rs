@@ -138,6 +138,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
                by that, and no exit status forgotten, unless the monitor goes and --on-monitor-death says that domains end with it.\n\n\
                It needs no root, and gives a domain no right that whoever asked for it has not. Without --other-users only this user is \
                served. `beget spawn` starts a service by itself when none runs; that one ends when it has nothing left to keep.\n\n\
+               It listens at --socket, or BEGET_SOCKET, or else at service.sock in /run/beget for root, in beget in XDG_RUNTIME_DIR for others, and in \
+               /tmp/beget-UID where there is none. Its journal lies in the folder of the same name with .d, and remembers as long as that lies there.\n\n\
                A signal that asks it to end, or the end of its terminal, ends its domains too, unless --on-monitor-death says that they live on; \
                then the next `beget serve` at the same socket finds them. With --stop all end.\n\n\
                Where systemd passes two sockets with the names service and monitor, those are used.",
@@ -206,7 +208,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
         summary: "end domains and all that they left",
         text: "Ends each domain: what others can ask of it is cut off first, then every process of it is ended, to the last grandchild, and \
                the domains that it created; then `kill` returns. With --grace, its own or one \
-               given to `kill`, it is asked before that. With --signal it only gets that signal.",
+               given to `kill`, it is asked before that. With --signal it only gets that signal. One that is not there is told of, \
+               and the others are ended.",
         examples: &[
             ("beget kill --grace 5s web", "asked, and ended after five seconds"),
             ("beget kill --signal HUP web", "a signal and no more"),

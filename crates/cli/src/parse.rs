@@ -58,7 +58,7 @@ pub(crate) fn parse(command: &Entry, arguments: &[OsString]) -> Result<Parsed, W
     }
     let usage = || format!("usage: beget {} {}", command.name, command.usage);
     if options.spec.program.is_none() && ["run", "spawn"].contains(&command.name) {
-        return Err(format!("program: no name was given; {}", usage()).into());
+        return Err(format!("program: none was given; {}", usage()).into());
     }
     let held = options.service.socket.as_ref().is_some_and(Socket::is_held);
     match command.takes {

@@ -14,12 +14,17 @@ pub(crate) fn show(mut options: Options) -> Result<u8, (String, u8)> {
     if let Some(outcome) = crate::domains::show_if_there(&options) {
         return outcome;
     }
+    let may_be_name = crate::domains::may_be_name(&options).is_some();
     options.spec.program.get_or_insert_with(|| "/bin/true".into());
     let mut terminal = if options.spec.pty { None } else { Terminal::find() };
     let mut command = options.command(terminal.as_mut()).map_err(|message| (message, FAILED))?;
     // Dropped only when it is described: without its master a terminal has hung up.
     let _pty = relay::give_streams(&options.spec, &mut command).map_err(|message| (message, FAILED))?;
-    let description = command.describe().map_err(|error| (error.to_string(), error.exit_code()))?;
+    let description = command.describe().map_err(|error| {
+        let either = may_be_name && error.fault() == beget::Fault::NotFound;
+        let more = if either { "; nor has a domain this name" } else { "" };
+        (format!("{error}{more}"), error.exit_code())
+    })?;
     let text = if options.json {
         format!("{:#}\n", as_json(&description, &options))
     } else {

@@ -23,18 +23,21 @@ pub(crate) fn show_if_there(options: &Options) -> Option<Result<u8, Failure>> {
         let domain = socket.and_then(|socket| Domain::from_fd(socket).map_err(failed));
         return Some(domain.and_then(|domain| show(domain, options.json)));
     }
-    let name = options.spec.program.as_ref()?.to_str()?;
-    let mut alone = beget_spec::Spec::default();
-    alone.program.clone_from(&options.spec.program);
-    if options.apart || options.spec != alone || name.contains('/') {
-        return None;
-    }
+    let name = may_be_name(options)?;
     let opened = session(asked).and_then(|mut service| service.open(name).map_err(failed));
     match opened {
         Ok(domain) => Some(show(domain, options.json)),
         // Named by somebody who said which service: then it is no program.
         Err(failure) => asked.socket.is_some().then_some(Err(failure)),
     }
+}
+
+/// The word that may be the name of a domain.
+pub(crate) fn may_be_name(options: &Options) -> Option<&str> {
+    let name = options.spec.program.as_ref()?.to_str()?;
+    let mut alone = beget_spec::Spec::default();
+    alone.program.clone_from(&options.spec.program);
+    (!options.apart && options.spec == alone && !name.contains('/')).then_some(name)
 }
 
 fn show(mut domain: Domain, json: bool) -> Result<u8, Failure> {

@@ -14,7 +14,7 @@ use beget_service::protocol::{Life, Record};
 use beget_service::{Domain, Service, socket_path};
 use serde_json::Value;
 
-pub(crate) use holdings::show_if_there;
+pub(crate) use holdings::{may_be_name, show_if_there};
 use record::as_json;
 pub(crate) use record::by_parent;
 pub(crate) use spawn::{Maker, Making, spawn};
@@ -49,14 +49,20 @@ fn named(name: &OsString) -> Result<&str, Failure> {
     name.to_str().ok_or_else(|| (format!("domain {}: no domain has this name", name.display()), FAILED))
 }
 
-/// The domains that are meant, each with what it is called here: those of the names, or the one that a capability is a right to.
-fn domains(asked: &ForService) -> Result<Vec<Domain>, Failure> {
+/// The domains that are meant: those of the names, each found or not, or the one that a capability is a right to.
+fn each_domain(asked: &ForService) -> Result<Vec<Result<Domain, Failure>>, Failure> {
     if let (Some(Socket::Held(slot)), []) = (&asked.socket, &asked.names[..]) {
         let socket = Socket::held(slot).map_err(|message| (message, FAILED))?;
-        return Ok(vec![Domain::from_fd(socket).map_err(failed)?]);
+        return Ok(vec![Domain::from_fd(socket).map_err(failed)]);
     }
     let mut service = session(asked)?;
-    asked.names.iter().map(|name| service.open(named(name)?).map_err(failed)).collect()
+    let open = |name| service.open(named(name)?).map_err(failed);
+    Ok(asked.names.iter().map(open).collect())
+}
+
+/// The same, where nothing is done unless all are there.
+fn domains(asked: &ForService) -> Result<Vec<Domain>, Failure> {
+    each_domain(asked)?.into_iter().collect()
 }
 
 fn print_json(value: &Value) -> Result<u8, Failure> {
@@ -137,21 +143,23 @@ pub(crate) fn kill(options: &Options) -> Result<u8, Failure> {
     let asked = &options.service;
     let (mut records, mut failures) = (Vec::new(), Vec::new());
     // Each is ended, whatever became of the one before it.
-    for mut domain in domains(asked)? {
-        match asked.signal {
-            Some(signal) => failures.extend(domain.signal(signal).err()),
-            None => match domain.kill(asked.grace) {
-                Ok(record) => records.push(record),
-                Err(error) => failures.push(error),
-            },
+    for domain in each_domain(asked)? {
+        let done = domain.and_then(|mut domain| match asked.signal {
+            // What it is like then is told where the right to see it is there.
+            Some(signal) => domain.signal(signal).map(|()| domain.status().ok()).map_err(failed),
+            None => domain.kill(asked.grace).map(Some).map_err(failed),
+        });
+        match done {
+            Ok(record) => records.extend(record),
+            Err(failure) => failures.push(failure),
         }
     }
     if options.json {
         print_json(&records_as_json(&records))?;
     }
     let last = failures.pop();
-    failures.iter().for_each(|error| say(&error.to_string()));
-    last.map_or(Ok(0), |error| Err(failed(error)))
+    failures.iter().for_each(|(message, _)| say(message));
+    last.map_or(Ok(0), Err)
 }
 
 /// `beget send`.

@@ -40,8 +40,21 @@ fn open_folder(folder: &Path) -> Result<OwnedFd, Why> {
     rustix::fs::open(folder, flags, Mode::empty())
 }
 
+/// Whether a socket can be made here: nothing is made for one that cannot.
+fn look_at(socket: &Path) -> Result<(), Failure> {
+    SocketAddrUnix::new(socket).map_err(|why| failed("service", socket, why))?;
+    match rustix::fs::lstat(socket) {
+        Ok(state) if !rustix::fs::FileType::from_raw_mode(state.st_mode).is_socket() => {
+            let words = "something is there that is no socket";
+            Err((format!("service {}: {words}", socket.display()), FAILED))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes the folder of the state and takes its lock.
 pub(super) fn lock(socket: &Path) -> Result<Locked, Failure> {
+    look_at(socket)?;
     let folder = state_folder(socket);
     match rustix::fs::mkdir(&folder, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Why::EXIST) => {}
@@ -145,6 +158,12 @@ mod tests {
         std::fs::remove_file(&socket).unwrap();
         std::fs::write(&socket, "mine").unwrap();
         assert!(listen(&socket, 0o600).is_err());
+        assert!(lock(&socket).unwrap_err().0.contains("no socket"));
+        std::fs::remove_file(&socket).unwrap();
+        // Nothing is left of one whose path is too long.
+        let long = folder.join("x".repeat(120));
+        assert!(lock(&long).unwrap_err().0.contains("name too long"));
+        assert!(!state_folder(&long).exists());
         std::fs::set_permissions(state_folder(&socket), std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(lock(&socket).unwrap_err().0.contains("open to others"));
         std::fs::remove_dir_all(&folder).unwrap();

@@ -11,6 +11,7 @@ mod supervisor;
 
 use std::path::PathBuf;
 
+use beget_service::protocol::State;
 use beget_service::socket_path;
 use serde_json::json;
 
@@ -41,33 +42,47 @@ pub(crate) fn serve(options: Options) -> Result<u8, Failure> {
         return status(&options);
     }
     if asked.stop {
-        session(asked)?.stop().map_err(failed)?;
+        let mut session = session(asked)?;
+        // As it was before: there is nobody to ask afterwards.
+        let last =
+            if options.json { as_json(&session.state().map_err(failed)?, asked)? } else { String::new() };
+        session.stop().map_err(failed)?;
         // It has ended when nobody holds its lock.
         listen::wait_for_end(&path(asked)?);
-        return Ok(0);
+        return tell(&last);
+    }
+    if options.json {
+        return Err(("flag --json: wants --status or --stop".to_owned(), FAILED));
     }
     supervisor::supervise(asked, start::is_detached())
+}
+
+fn lives_on(state: &State) -> bool {
+    state.policy == beget_monitor::protocol::policy::LIVE
+}
+
+fn as_json(state: &State, asked: &ForService) -> Result<String, Failure> {
+    let value = json!({
+        "socket": path(asked)?.to_string_lossy(),
+        "service": state.service,
+        "monitor": (state.monitor != 0).then_some(state.monitor),
+        "on_monitor_death": if lives_on(state) { "live" } else { "die" },
+        "living": state.living,
+        "remembered": state.remembered,
+        "connections": state.connections,
+        "started": units::moment(state.started),
+        "service_memory": state.service_memory,
+        "monitor_memory": state.monitor_memory,
+    });
+    Ok(format!("{value:#}\n"))
 }
 
 /// What the service says of itself.
 fn status(options: &Options) -> Result<u8, Failure> {
     let state = session(&options.service)?.state().map_err(failed)?;
     let path = path(&options.service)?;
-    let lives_on = state.policy == beget_monitor::protocol::policy::LIVE;
     if options.json {
-        let value = json!({
-            "socket": path.to_string_lossy(),
-            "service": state.service,
-            "monitor": (state.monitor != 0).then_some(state.monitor),
-            "on_monitor_death": if lives_on { "live" } else { "die" },
-            "living": state.living,
-            "remembered": state.remembered,
-            "connections": state.connections,
-            "started": units::moment(state.started),
-            "service_memory": state.service_memory,
-            "monitor_memory": state.monitor_memory,
-        });
-        return tell(&format!("{value:#}\n"));
+        return tell(&as_json(&state, &options.service)?);
     }
     let mut table = Table::new();
     table.row("socket", path.display().to_string(), "");
@@ -79,7 +94,7 @@ fn status(options: &Options) -> Result<u8, Failure> {
     table.row(
         "domains",
         state.living.to_string(),
-        if lives_on { "outlive the monitor" } else { "end with the monitor" },
+        if lives_on(&state) { "outlive the monitor" } else { "end with the monitor" },
     );
     table.row("remembered", state.remembered.to_string(), "");
     table.row("connections", state.connections.to_string(), "");

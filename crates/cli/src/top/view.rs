@@ -263,7 +263,9 @@ impl View {
 
     fn last_line(&self) -> String {
         match &self.mode {
-            Mode::Confirm(name, _) => format!("end {name} and all that it left? y, or any other key"),
+            Mode::Confirm(name, _) => {
+                format!("end {name} and all that it left? y does, any other key goes back")
+            }
             Mode::Filter => format!("/{}_", self.filter),
             _ if !self.message.is_empty() => self.message.clone(),
             _ => "q leave  jk move  s sort  / filter  K end  ? keys".to_owned(),
