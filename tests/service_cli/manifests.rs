@@ -53,6 +53,21 @@ fn domains_are_started_in_order_and_again() {
 }
 
 #[test]
+fn one_that_cannot_be_started_is_told_by_its_name() {
+    let mut served = Served::none();
+    let text = "[domain.a]\nprogram = 'no-such-program'\nbase = true\n\
+                [domain.b]\nprogram = 'true'\nbase = true\nneeds = ['a']";
+    let manifest = served.scratch.file("site.toml", text);
+    served.serve(&["--manifest", &manifest]);
+    let said = || std::fs::read_to_string(served.scratch.at("serve.log")).unwrap();
+    until("both are told of", || {
+        said().contains("domain a: program no-such-program: not found")
+            && said().contains("manifest: domain b: not started, for a could not be")
+    });
+    served.ok(&["serve", "--stop"]);
+}
+
+#[test]
 fn what_is_wrong_is_told_before_anything_is_started() {
     let served = Served::none();
     for (text, words) in [

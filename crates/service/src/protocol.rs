@@ -1,10 +1,18 @@
 //! What clients and the process service say to each other, in [packets](beget_monitor::packet), on a connection that is a right.
 //!
-//! Numbers are in the machine's own order, in the order in which they are listed; `str` and `bytes` have their length before them. One
+//! A connection is a `SOCK_SEQPACKET` Unix socket: of a session by `connect(2)` to the service's path ([`crate::socket_path`]), of anything else as a
+//! descriptor in an answer. Each packet has a header of 32 bytes before its body: the four letters `BGPK`; `1 << 16 | kind` (u32), where 1 is the version
+//! of packets; the request's number (u64); how many bytes the body has, how many descriptors come with it, 1 if the body lies in memory, and 0 (u32 each).
+//! A body of up to 60 KiB follows the header; a longer one lies in a sealed memory file, which is the last of the descriptors that are counted.
+//! [`beget_monitor::packet`] says the rest.
+//!
+//! Numbers are in the machine's own order, in the order in which they are listed, without room between; `str` (UTF-8) and `bytes` have their length (u32)
+//! before them, and lists of `str` how many there are (u32). What is listed as a struct is its fields in their order, where [`Life`] is two u32:
+//! 0 embryo, 1 running, 2 exited, 3 killed or 4 lost, then its code or signal or 0. `HELLO` is the first request. One
 //! request at a time is asked on a connection; another one takes the place of a [`kind::WAIT`] or [`kind::ASKED`] that waits. Request numbers
 //! are another for each request of whoever holds the connection, and never 0. After [`kind::AGAIN`], which comes unasked when the service was
 //! started again, whoever waits for an answer asks again with the same number; what is done already is not done twice, but for a signal or a descriptor whose answer the killed service did not
-//! come to give. An answer to what is answered already is passed over: who asks again may have been answered meanwhile.
+//! come to give. `AGAIN` has the number 0. An answer to what is answered already is passed over: who asks again may have been answered meanwhile.
 //!
 //! | request | right | body | descriptors | answer |
 //! |---|---|---|---|---|
@@ -14,15 +22,17 @@
 //! | `HISTORY` | session | most (u32) | | `RECORDS`, the latest first |
 //! | `OPEN` | session | name (str) | | `CAPABILITY` |
 //! | `STATUS` | `LOOK` | | | `RECORDS` with one |
-//! | `HOLDINGS` | `LOOK` | | | `HOLDINGS` |
+//! | `HOLDINGS` | `LOOK` | | | `HOLDING` |
 //! | `WAIT` | `WAIT` | milliseconds (u64; 0 does not wait, `u64::MAX` without an end) | | `RECORDS` with one that has ended, or `NOT_YET` |
 //! | `SIGNAL` | `SIGNAL` | signal (u32) | | `DONE` |
 //! | `KILL` | `SIGNAL` | grace in milliseconds (u64; `u64::MAX` for what it has of its own) | | `RECORDS` with one, when nothing of it is left |
 //! | `SEND` | `SEND` | name (str) | what is given | `DONE` |
 //! | `ASKED` | `SEND` | milliseconds (u64) | | `NAME`, or `NOT_YET` |
 //! | `ATTENUATE` | | rights (u32), no more than one has | | `CAPABILITY` |
-//! | `STATE` | session | | | `STATE` |
+//! | `STATE` | session | | | `STATE_IS` |
 //! | `STOP` | session | | | `DONE`; then everything ends |
+//!
+//! Any of them may be answered with `ERROR` instead, and goes on serving but for [`error::MALFORMED`].
 //!
 //! Safety idea: what a connection may do is decided before a request's body is looked at.
 

@@ -118,9 +118,16 @@ impl Keeper {
     fn run(&self) {
         let name = &self.wanted.name;
         if let Err((message, _)) = self.keep() {
-            say(&format!("manifest: {message}"));
+            say(&self.told(&message));
             self.board.set(name, false);
         }
+    }
+
+    /// What went wrong, with the domain's name where the part at fault is something of it.
+    fn told(&self, message: &str) -> String {
+        let domain = format!("domain {}: ", self.wanted.name);
+        let named = if message.starts_with(&domain) { "" } else { &domain };
+        format!("manifest: {named}{message}")
     }
 
     fn keep(&self) -> Result<(), Failure> {
@@ -148,7 +155,7 @@ impl Keeper {
                 }
                 Err(failure) if self.wanted.restart == Restart::Never => return Err(failure),
                 Err((message, _)) => {
-                    say(&format!("manifest: {message}"));
+                    say(&self.told(&message));
                     None
                 }
             };
