@@ -8,7 +8,8 @@
 //!
 //! Numbers are in the machine's own order, in the order in which they are listed, without room between; `str` (UTF-8) and `bytes` have their length (u32)
 //! before them, and lists of `str` how many there are (u32). What is listed as a struct is its fields in their order, where [`Life`] is two u32:
-//! 0 embryo, 1 running, 2 exited, 3 killed or 4 lost, then its code or signal or 0. `HELLO` is the first request. One
+//! 0 embryo, 1 running, 2 exited, 3 killed or 4 lost, then its code or signal or 0. `HELLO` tells the version and what a connection is a right
+//! to; one that is not asked so speaks the first. One
 //! request at a time is asked on a connection; another one takes the place of a [`kind::WAIT`] or [`kind::ASKED`] that waits. Request numbers
 //! are another for each request of whoever holds the connection, and never 0. After [`kind::AGAIN`], which comes unasked when the service was
 //! started again, whoever waits for an answer asks again with the same number; what is done already is not done twice, but for a signal or a descriptor whose answer the killed service did not
@@ -32,7 +33,8 @@
 //! | `STATE` | session | | | `STATE_IS` |
 //! | `STOP` | session | | | `DONE`; then everything ends |
 //!
-//! Any of them may be answered with `ERROR` instead, and goes on serving but for [`error::MALFORMED`].
+//! Any of them may be answered with `ERROR` instead. One of [`error::MALFORMED`] or [`error::VERSION`] has the number 0, whatever was asked, and nothing
+//! comes after it.
 //!
 //! Safety idea: what a connection may do is decided before a request's body is looked at.
 
