@@ -189,7 +189,8 @@ fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<
 fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     let Some(program) = programs.smallest() else { return Ok(()) };
     let count = LIVING[usize::from(options.quick)];
-    let _limit = machine::more_files(4 * count as u64)?;
+    // A capability to each.
+    let _limit = machine::more_files(count as u64 + 2000)?;
     let running = Running::start()?;
     let mut service = running.session()?;
     let mut sleeper = Command::new("/bin/sleep");
