@@ -26,7 +26,7 @@ use crate::protocol::{LOST, kind};
 use crate::service::Word;
 
 /// How many share a nursery before there is another one: the kernel looks at all of a process's children to find the one that has ended.
-const MOST_TOGETHER: usize = 500;
+const MOST_TOGETHER: usize = 200;
 /// How long a nursery may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = 9;

@@ -1,7 +1,7 @@
 //! The parts of the service, as processes of their own: what `beget serve`, or systemd, executes. They are not for people, and help does
 //! not list them.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -72,6 +72,10 @@ fn read(words: &[OsString]) -> Result<Told, String> {
 /// Runs a part until it has ended.
 pub(crate) fn part(name: &str, words: &[OsString]) -> Result<u8, Failure> {
     let mut told = read(words).map_err(|message| (format!("{name}: {message}"), FAILED))?;
+    // By `/proc/self/exe` it would be called `exe`. A name is all that is lost.
+    if let Ok(called) = CString::new(format!("beget-{}", name.trim_end_matches("-part"))) {
+        let _ = rustix::thread::set_name(&called);
+    }
     if name == "manifest-part" {
         return manifest::keep(&told.manifest, &told.socket, told.since, told.alive);
     }
