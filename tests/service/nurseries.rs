@@ -49,3 +49,38 @@ fn a_birth_that_hangs_holds_up_no_other_clients() {
     });
     world.stop();
 }
+
+/// With one nursery for all: who asks a while after a birth began to hang is served in another.
+#[test]
+fn a_birth_that_hangs_holds_up_nobody_for_long() {
+    let world = World::several("die", 1000, "", 1);
+    let mut first = world.session().spawn(world.wish(&["sleep"])).expect("spawn");
+    let nursery = parent(first.status().expect("look").pid);
+    signal(nursery, libc::SIGSTOP);
+    std::thread::scope(|scope| {
+        let hanging = scope.spawn(|| world.session().spawn(world.wish(&["sleep"])).expect("spawn"));
+        // How long a birth may take is the monitor's to say: asked again until one is served elsewhere.
+        let (told, tells) = mpsc::channel();
+        for attempt in 0.. {
+            let (world, told) = (&world, told.clone());
+            scope.spawn(move || {
+                let mut domain = world.session().spawn(world.wish(&["sleep"])).expect("spawn");
+                let _ = told.send(parent(domain.status().expect("look").pid));
+            });
+            match tells.recv_timeout(std::time::Duration::from_millis(200)) {
+                Ok(other) => {
+                    assert_ne!(other, nursery);
+                    break;
+                }
+                Err(_) if attempt > 100 => {
+                    signal(nursery, libc::SIGCONT);
+                    panic!("nobody is served");
+                }
+                Err(_) => {}
+            }
+        }
+        assert!(!hanging.is_finished(), "it hangs still");
+        signal(nursery, libc::SIGCONT);
+    });
+    world.stop();
+}

@@ -172,7 +172,7 @@ impl Monitor {
             if nursery.queue(header, Vec::new(), &[]).is_err() {
                 continue;
             }
-            nursery.pending.push_back(Pending::Roll);
+            nursery.await_answer(Pending::Roll);
             nursery.await_until(Monitor::deadline(PATIENCE));
             if !nursery.watch_by(self, key) {
                 continue;

@@ -4,6 +4,7 @@
 //! that it was born with; a birth only where one was asked for.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use beget_plan::message::{Born, change};
 use beget_sys::wait;
@@ -53,6 +54,7 @@ impl Monitor {
             let nursery = self.nurseries.get_mut(&key)?;
             born.pidfd = 0;
             let own_numbers = nursery.own_numbers;
+            nursery.heard = Instant::now();
             match nursery.pending.front_mut()? {
                 Pending::Births { labels, born: all, .. } => {
                     let label = *labels.get(all.len())?;

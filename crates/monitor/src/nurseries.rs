@@ -27,6 +27,10 @@ use crate::service::Word;
 
 /// How many share a nursery before there is another one: the kernel looks at all of a process's children to find the one that has ended.
 const MOST_TOGETHER: usize = 200;
+/// A birth that takes longer may hang.
+const HANGS: Duration = Duration::from_millis(500);
+/// The most nurseries of one identity that are passed over because something hangs in them.
+const MOST_HANGING: usize = 32;
 /// How long a nursery may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = 9;
@@ -66,6 +70,8 @@ pub(crate) struct Nursery {
     writing: bool,
     stalled: bool,
     pub(crate) pending: VecDeque<Pending>,
+    /// When it answered last, or was asked for something when it had nothing to do.
+    pub(crate) heard: Instant,
     /// Its domains: those that live or whose end nobody has taken.
     pub(crate) labels: HashSet<u64>,
     /// Numbers in it mean nothing here.
@@ -94,6 +100,7 @@ impl Nursery {
             writing: false,
             stalled: false,
             pending: VecDeque::new(),
+            heard: Instant::now(),
             labels: HashSet::new(),
             own_numbers: false,
             fault: (0, 0),
@@ -114,6 +121,19 @@ impl Nursery {
         descriptors: &[Rc<OwnedFd>],
     ) -> Result<(), Errno> {
         self.channel.as_mut().ok_or(Errno::EPIPE)?.queue(header, body, descriptors)
+    }
+
+    /// It owes an answer to this.
+    pub(crate) fn await_answer(&mut self, pending: Pending) {
+        if self.pending.is_empty() {
+            self.heard = Instant::now();
+        }
+        self.pending.push_back(pending);
+    }
+
+    /// It is so long at one birth that this may never be over: whoever asks now is better served elsewhere.
+    fn hangs(&self) -> bool {
+        !self.pending.is_empty() && self.heard.elapsed() > HANGS
     }
 
     pub(crate) fn listens(&self) -> bool {
@@ -149,13 +169,20 @@ impl Monitor {
     pub(crate) fn shared_nursery(&mut self, client: &Client) -> Result<u64, Refusal> {
         let all = self.shared.get(&client.identity).cloned().unwrap_or_default();
         let mut there: Vec<(usize, usize, u64)> = Vec::new();
+        let mut hanging = 0;
         for key in all {
             if let Some(nursery) = self.nurseries.get(&key).filter(|nursery| nursery.listens()) {
-                there.push((nursery.pending.len(), nursery.labels.len(), key));
+                let hangs = nursery.hangs();
+                hanging += usize::from(hangs);
+                let living = if hangs { MOST_TOGETHER } else { nursery.labels.len() };
+                there.push((nursery.pending.len(), living, key));
             }
         }
         there.sort_unstable();
         let roomy = |(_, living, _): &&(usize, usize, u64)| *living < MOST_TOGETHER;
+        if hanging >= MOST_HANGING && !there.iter().any(|nursery| roomy(&nursery)) {
+            return Ok(there[0].2);
+        }
         let full = there.iter().filter(|nursery| !roomy(nursery)).count();
         match there.iter().find(roomy) {
             Some((0, _, key)) => return Ok(*key),

@@ -296,7 +296,7 @@ impl Monitor {
         let words = [request.labels.len() as u32, flags, 0, 0];
         let header = Header { kind: message::kind::BATCH, words, ..Header::default() };
         nursery.queue(header, body, &descriptors).map_err(busy)?;
-        nursery.pending.push_back(Pending::Births {
+        nursery.await_answer(Pending::Births {
             request: number,
             generation,
             labels: request.labels.clone(),
@@ -333,7 +333,7 @@ impl Monitor {
                 let header = Header { kind: message::kind::BATCH, words, ..Header::default() };
                 let queued = nursery.queue(header, body, &descriptors);
                 nursery.around = true;
-                queued.map(|()| nursery.pending.push_back(Pending::Nursery { key, asked }))
+                queued.map(|()| nursery.await_answer(Pending::Nursery { key, asked }))
             }
             _ => Err(Errno::EINVAL),
         };

@@ -442,6 +442,8 @@ impl Server {
             // Another process has it too: closing alone would not do.
             let _ = epoll::delete(&self.epoll, &connected.connection);
         }
+        // The monitor's copy goes a moment later, and whoever waits at the other end is told now.
+        let _ = rustix::net::shutdown(&connected.connection, rustix::net::Shutdown::Both);
         self.uncount(connected.user, connected.subject);
         if let Some(half) = &connected.half {
             self.halves.remove(&half.timer);
