@@ -21,6 +21,8 @@ extern crate std;
 
 pub mod birth;
 #[cfg(not(beget_freestanding))]
+pub mod births;
+#[cfg(not(beget_freestanding))]
 pub mod blob;
 #[cfg(not(beget_freestanding))]
 pub mod current;

@@ -3,13 +3,13 @@
 //! Safety idea: every child that an answer tells of has a handle before anybody else can speak; one that the creator cannot hold, for
 //! want of a number for its pidfd, is ended rather than live on unseen.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use beget_plan::Fault as Failed;
+use beget_plan::births::{self, Birth};
 use beget_plan::link;
-use beget_plan::message::{BORN_AT_ONCE, Born, Header, Item, MOST_GIVEN, MOST_ITEMS, flag, kind};
+use beget_plan::message::{BORN_AT_ONCE, Born, Header, MOST_GIVEN, MOST_ITEMS, flag, kind};
 use beget_sys::process::Child;
 use beget_sys::{Errno, wait};
 
@@ -152,45 +152,16 @@ fn number_here(pidfd: &OwnedFd) -> u32 {
     })
 }
 
-/// The body of a batch, and its descriptors, each of them once.
+/// The body of a batch, and its descriptors.
 fn encode<'a>(requests: &[Request<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)> {
-    let mut descriptors: Vec<BorrowedFd<'a>> = Vec::new();
-    let mut places: HashMap<i32, u32> = HashMap::new();
-    let mut place = |fd: BorrowedFd<'a>| {
-        *places.entry(fd.as_raw_fd()).or_insert_with(|| {
-            descriptors.push(fd);
-            descriptors.len() as u32 - 1
-        })
+    let birth = |request: &Request<'a>| Birth {
+        plan: request.plan,
+        descriptors: request.descriptors.iter().copied().map(Some).collect(),
+        cgroup: request.cgroup,
+        flags: if request.own { flag::PARENT } else { 0 } | if request.stops { flag::STOPS } else { 0 },
+        namespaces: 0,
     };
-    let mut plans: HashMap<usize, u32> = HashMap::new();
-    let mut items = Vec::with_capacity(requests.len() * Item::SIZE);
-    let mut rest: Vec<u8> = Vec::new();
-    let begin = requests.len() * Item::SIZE;
-    for request in requests {
-        let table = (begin + rest.len()) as u32;
-        for fd in &request.descriptors {
-            rest.extend(place(*fd).to_ne_bytes());
-        }
-        // Births of one command share its plan.
-        let plan = *plans.entry(request.plan.as_ptr() as usize).or_insert_with(|| {
-            let plan = (begin + rest.len()) as u32;
-            rest.extend_from_slice(request.plan);
-            rest.resize(rest.len().next_multiple_of(4), 0);
-            plan
-        });
-        let flags = if request.own { flag::PARENT } else { 0 } | if request.stops { flag::STOPS } else { 0 };
-        let item = Item {
-            plan,
-            length: request.plan.len() as u32,
-            table,
-            descriptors: request.descriptors.len() as u32,
-            cgroup: request.cgroup.map_or(u32::MAX, &mut place),
-            flags,
-            ..Item::default()
-        };
-        items.extend(item.encode());
-    }
-    items.extend(rest);
+    let (body, descriptors) = births::encode(&requests.iter().map(birth).collect::<Vec<_>>());
     if descriptors.len() > MOST_GIVEN || requests.len() > MOST_ITEMS {
         let words = format!(
             "{} births with {} descriptors; one message takes {MOST_ITEMS} and {MOST_GIVEN}",
@@ -199,5 +170,5 @@ fn encode<'a>(requests: &[Request<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)
         );
         return Err(Error::new("batch", words, Fault::Caller));
     }
-    Ok((items, descriptors))
+    Ok((body, descriptors))
 }

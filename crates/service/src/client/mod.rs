@@ -15,7 +15,6 @@
 //! # Ok::<(), beget_service::Error>(())
 //! ```
 
-mod births;
 mod domain;
 mod error;
 mod find;

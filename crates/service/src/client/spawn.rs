@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use beget::{NurseryPlan, Parcel};
 use beget_monitor::fields::Reader;
 use beget_monitor::packet::{Connection, Packet};
-use beget_plan::message::flag;
+use beget_plan::births::{Birth, encode};
+use beget_plan::message::{MOST_ITEMS, flag};
 use beget_sys::Errno;
 
-use super::births::{Birth, encode};
 use super::domain::{Domain, milliseconds};
 use super::error::{Error, Fault, Result};
 use super::link::{Link, random};
@@ -306,7 +306,11 @@ fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<R
         wishes.iter().flat_map(|wish| [&wish.parcel.nursery, &wish.parcel.spawner]).flatten().collect();
     let mut births: Vec<Birth<'_>> = nurseries.iter().map(|nursery| birth_of_nursery(nursery)).collect();
     births.extend(wishes.iter().map(Wish::birth));
-    let (batch, named) = encode(&births)?;
+    if births.len() > MOST_ITEMS {
+        let words = format!("{} births; one request takes {MOST_ITEMS}", births.len());
+        return Err(Error::new("batch", words, Fault::Caller));
+    }
+    let (batch, named) = encode(&births);
     let (domains, own): (Vec<Wanted>, Vec<Vec<BorrowedFd<'_>>>) = wishes.iter().map(Wish::wanted).unzip();
     let mut descriptors: Vec<BorrowedFd<'_>> = own.into_iter().flatten().collect();
     descriptors.extend(named);

@@ -1,34 +1,33 @@
-//! Births as they are asked for: the body of a nursery's batch, and the descriptors that it names, each of them once.
+//! Births as they are asked for: the body of a nursery's [`BATCH`](crate::message::kind::BATCH), and the descriptors that it names, each of
+//! them once.
 //!
-//! Safety idea: this is the side that wants something; the monitor and the nursery check every offset of what is written here.
+//! Safety idea: this is the side that wants something; whoever takes it checks every offset of what is written here.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::vec::Vec;
 
-use beget_plan::message::{Item, MOST_ITEMS};
-
-use super::error::{Error, Fault, Result};
+use crate::message::Item;
 
 /// A birth.
 #[derive(Clone, Debug)]
-pub(crate) struct Birth<'a> {
-    pub(crate) plan: &'a [u8],
-    /// What its plan names; `None` for what the monitor puts in.
-    pub(crate) descriptors: Vec<Option<BorrowedFd<'a>>>,
+pub struct Birth<'a> {
+    /// Its plan.
+    pub plan: &'a [u8],
+    /// What its plan names; `None` for what whoever passes it on puts in.
+    pub descriptors: Vec<Option<BorrowedFd<'a>>>,
     /// The folder of the cgroup that it is born in.
-    pub(crate) cgroup: Option<BorrowedFd<'a>>,
-    /// Of [`beget_plan::message::flag`].
-    pub(crate) flags: u32,
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Of [`crate::message::flag`].
+    pub flags: u32,
     /// The namespaces that it is born with.
-    pub(crate) namespaces: u32,
+    pub namespaces: u32,
 }
 
-/// The body of a batch, and its descriptors.
-pub(crate) fn encode<'a>(births: &[Birth<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)> {
-    if births.len() > MOST_ITEMS {
-        let words = format!("{} births; one request takes {MOST_ITEMS}", births.len());
-        return Err(Error::new("batch", words, Fault::Caller));
-    }
+/// The body of a batch, and its descriptors. It is the caller's to see that there are no more of either than one message takes
+/// ([`MOST_ITEMS`](crate::message::MOST_ITEMS), [`MOST_GIVEN`](crate::message::MOST_GIVEN)).
+#[must_use]
+pub fn encode<'a>(births: &[Birth<'a>]) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
     let mut descriptors: Vec<BorrowedFd<'a>> = Vec::new();
     let mut places: HashMap<i32, u32> = HashMap::new();
     let mut place = |fd: BorrowedFd<'a>| {
@@ -66,14 +65,16 @@ pub(crate) fn encode<'a>(births: &[Birth<'a>]) -> Result<(Vec<u8>, Vec<BorrowedF
         items.extend(item.encode());
     }
     items.extend(rest);
-    Ok((items, descriptors))
+    (items, descriptors)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
 
-    use beget_plan::message::Batch;
+    use std::vec;
+
+    use crate::message::Batch;
 
     use super::*;
 
@@ -88,12 +89,12 @@ mod tests {
             flags,
             namespaces: 0,
         };
-        let (body, descriptors) = encode(&[birth(0), birth(0)]).unwrap();
+        let (body, descriptors) = encode(&[birth(0), birth(0)]);
         let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         assert_eq!(numbers, [files[1].as_raw_fd(), files[0].as_raw_fd()]);
         assert!(Batch::check(&body, 2, descriptors.len()).is_some());
         // Both items are of one plan.
-        let one = encode(&[birth(0)]).unwrap().0.len();
+        let one = encode(&[birth(0)]).0.len();
         assert_eq!(body.len(), one + Item::SIZE + 3 * 4);
         let (first, second) = (Item::decode(&body, 0).unwrap(), Item::decode(&body, Item::SIZE).unwrap());
         assert_eq!(first.plan, second.plan);
