@@ -209,6 +209,8 @@ fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result
                 held.push(domain.map_err(said)?);
             }
         }
+        // Those that were born a moment ago are still starting.
+        std::thread::sleep(Duration::from_secs(if options.quick { 1 } else { 5 }));
         let mut times = Vec::with_capacity(TIMED);
         for _ in 0..TIMED {
             let wish = wish(&mut command)?;
