@@ -12,7 +12,7 @@ use beget_monitor::packet::Packet;
 
 use super::error::{Error, Fault, Result};
 use super::link::{Link, Welcome};
-use super::service::{MOST_AGAIN, Service};
+use super::service::Service;
 use super::spawn::Capability;
 use crate::protocol::{Record, kind, right};
 
@@ -84,20 +84,11 @@ impl Domain {
         descriptors: &[BorrowedFd<'_>],
         wanted: &[u16],
     ) -> Result<Packet> {
-        let mut again = 0;
-        loop {
-            let answer = self.link.ask(&self.part, kind, body, descriptors, wanted);
-            let (Err(error), Some(home)) = (&answer, &self.home) else { return answer };
-            if error.fault() != Fault::Gone || again == MOST_AGAIN {
-                return answer;
-            }
-            let other =
-                Service::connect_with_patience(home).and_then(|mut home| home.open(&self.id.to_string()));
-            match other {
-                Ok(other) => (self.link, again) = (other.link, again + 1),
-                Err(_) => return answer,
-            }
-        }
+        let Domain { link, part, home, id, .. } = self;
+        link.ask_again(part, kind, body, descriptors, wanted, || {
+            let mut home = Service::connect_with_patience(home.as_deref()?).ok()?;
+            home.open(&id.to_string()).ok().map(|domain| domain.link)
+        })
     }
 
     /// Takes a capability that was handed on: the service is asked what it is a right to.

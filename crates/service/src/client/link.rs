@@ -14,6 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::error::{Error, Fault, Result};
 use crate::protocol::{VERSIONS, kind};
 
+/// How often one request is asked anew on another connection.
+const MOST_AGAIN: u32 = 100;
+
 /// What the other side of a connection said that it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Welcome {
@@ -68,6 +71,26 @@ impl Link {
         self.number += 1;
         self.send(part, kind, body, descriptors)?;
         self.answer(part, kind, body, descriptors, wanted, None)
+    }
+
+    /// The same; when the connection was closed, on the one that `other` makes, as long as it makes any.
+    pub(crate) fn ask_again(
+        &mut self,
+        part: &str,
+        kind: u16,
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        wanted: &[u16],
+        other: impl Fn() -> Option<Link>,
+    ) -> Result<Packet> {
+        let mut answer = self.ask(part, kind, body, descriptors, wanted);
+        for _ in 0..MOST_AGAIN {
+            let gone = answer.as_ref().is_err_and(|error| error.fault() == Fault::Gone);
+            let Some(link) = gone.then(&other).flatten() else { break };
+            *self = link;
+            answer = self.ask(part, kind, body, descriptors, wanted);
+        }
+        answer
     }
 
     fn send(&self, part: &str, kind: u16, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {

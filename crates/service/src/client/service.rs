@@ -19,8 +19,6 @@ use crate::protocol::{Record, State, kind, subject};
 
 /// How long a service that was there a moment ago is looked for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// How often one request is asked anew on another connection.
-pub(crate) const MOST_AGAIN: u32 = 100;
 /// How long the first answer of a service may take.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 
@@ -90,18 +88,10 @@ impl Service {
         descriptors: &[BorrowedFd<'_>],
         wanted: &[u16],
     ) -> Result<Packet> {
-        let mut again = 0;
-        loop {
-            let answer = self.link.ask(&self.part, kind, body, descriptors, wanted);
-            let (Err(error), Some(path)) = (&answer, &self.path) else { return answer };
-            if error.fault() != Fault::Gone || again == MOST_AGAIN {
-                return answer;
-            }
-            match Service::connect_with_patience(path) {
-                Ok(other) => (self.link, again) = (other.link, again + 1),
-                Err(_) => return answer,
-            }
-        }
+        let Service { link, part, path } = self;
+        link.ask_again(part, kind, body, descriptors, wanted, || {
+            Service::connect_with_patience(path.as_deref()?).ok().map(|service| service.link)
+        })
     }
 
     /// The living domains of this user.
