@@ -84,3 +84,25 @@ fn a_birth_that_hangs_holds_up_nobody_for_long() {
     });
     world.stop();
 }
+
+/// Those that are born and end while all others are full share one that is there.
+#[test]
+fn a_nursery_more_stays_as_long_as_the_others_are_full() {
+    let world = World::several("die", 1000, "", 1);
+    let mut session = world.session();
+    let mut born = || session.spawn(world.wish(&["sleep"])).expect("spawn");
+    let mut full: Vec<_> = (0..200).map(|_| born()).collect();
+    let first = parent(full[0].status().expect("look").pid);
+    let mut parents: Vec<u32> = (0..5)
+        .map(|_| {
+            let mut domain = born();
+            let parent = parent(domain.status().expect("look").pid);
+            domain.kill(std::time::Duration::ZERO).expect("kill");
+            parent
+        })
+        .collect();
+    assert_ne!(parents[0], first);
+    parents.dedup();
+    assert_eq!(parents.len(), 1, "each had a nursery of its own: {parents:?}");
+    world.stop();
+}

@@ -342,11 +342,14 @@ impl Monitor {
         }
     }
 
-    /// Whether it was made because all others were full, and now there are enough without it.
+    /// Whether it was made because all others were full, and is not wanted any more: another has room, and not just for one or two, or each that is born
+    /// and ends when all others are full would take a nursery of its own.
     fn is_one_too_many(&self, key: u64) -> bool {
-        let listens = |key: &&u64| self.nurseries.get(key).is_some_and(Nursery::listens);
-        let all = self.shared.values().find(|keys| keys.contains(&key));
-        all.is_some_and(|keys| keys.iter().filter(listens).count() > self.per_identity)
+        let Some(keys) = self.shared.values().find(|keys| keys.contains(&key)) else { return false };
+        let there = |key: &u64| self.nurseries.get(key).filter(|nursery| nursery.listens());
+        let roomy = |nursery: &Nursery| nursery.labels.len() <= MOST_TOGETHER / 2 && !nursery.hangs();
+        keys.iter().filter_map(there).count() > self.per_identity
+            && keys.iter().filter(|other| **other != key).filter_map(there).any(roomy)
     }
 
     /// Stops speaking with a nursery: its channel is closed, or it says what none says. It is waited for, but not for ever.
