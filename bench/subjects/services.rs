@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use beget::{Command, Grant, Nursery, ParcelOptions};
@@ -20,7 +21,7 @@ use crate::ways::{Program, Programs, own_command, posix_spawn, unconfined};
 const BATCH: [usize; 2] = [1000, 100];
 const LIVING: [usize; 2] = [10_000, 300];
 /// How many of those are timed, for the 99th of a hundred.
-const TIMED: usize = 300;
+const TIMED: [usize; 2] = [1000, 300];
 
 const LOOP: &str = "posix_spawn, each waited for";
 const IN_PROCESS: &str = "beget, in process";
@@ -39,7 +40,10 @@ struct Running {
 
 impl Running {
     fn start() -> Result<Running, String> {
-        let folder = std::env::temp_dir().join(format!("beget-bench-service-{}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("beget-bench-service-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let socket = folder.join("s");
         let mut command = std::process::Command::new(own_command()?);
@@ -185,21 +189,44 @@ fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// How long a spawn takes, to its answer, beside none and beside many that live.
+/// How long a spawn takes, to its answer.
+fn timed_spawn(service: &mut Service, command: &mut Command) -> Result<f64, String> {
+    let wish = wish(command)?;
+    let begin = now();
+    let domain = service.spawn(wish).map_err(said)?;
+    let time = now() - begin;
+    ended_well(domain)?;
+    Ok(time)
+}
+
+fn p50_and_p99(mut times: Vec<f64>) -> [f64; 2] {
+    times.sort_by(f64::total_cmp);
+    [times[times.len() / 2], times[times.len() * 99 / 100]]
+}
+
+/// Spawns while none and while many live, and in turn with those of a service beside it that has none: what others do on the machine meets both.
 fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     let Some(program) = programs.smallest() else { return Ok(()) };
-    let count = LIVING[usize::from(options.quick)];
+    let (count, timed) = (LIVING[usize::from(options.quick)], TIMED[usize::from(options.quick)]);
     // A capability to each.
     let _limit = machine::more_files(count as u64 + 2000)?;
-    let running = Running::start()?;
-    let mut service = running.session()?;
+    let (running, beside) = (Running::start()?, Running::start()?);
+    let (mut service, mut idle) = (running.session()?, beside.session()?);
     let mut sleeper = Command::new("/bin/sleep");
     sleeper.arg("100000").grant(Grant::Base);
     let mut command = confined(program);
-    let columns =
-        ["domains that live", "p50", "p99", "× idle p50", "× idle p99", "monitor, KiB", "service, KiB"];
+    let columns = [
+        "domains that live",
+        "p50",
+        "p99",
+        "beside: p50",
+        "p99",
+        "× p50",
+        "× p99",
+        "monitor, KiB",
+        "service, KiB",
+    ];
     let mut table = Table::new("A spawn to its answer while others live, us", &columns);
-    let mut first: Option<[f64; 2]> = None;
     let mut held = Vec::new();
     for goal in [0, count / 10, count] {
         while held.len() < goal {
@@ -211,17 +238,12 @@ fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result
         }
         // Those that were born a moment ago are still starting.
         std::thread::sleep(Duration::from_secs(if options.quick { 1 } else { 5 }));
-        let mut times = Vec::with_capacity(TIMED);
-        for _ in 0..TIMED {
-            let wish = wish(&mut command)?;
-            let begin = now();
-            let domain = service.spawn(wish).map_err(said)?;
-            times.push(now() - begin);
-            ended_well(domain)?;
+        let [mut these, mut those] = [Vec::with_capacity(timed), Vec::with_capacity(timed)];
+        for _ in 0..timed {
+            these.push(timed_spawn(&mut service, &mut command)?);
+            those.push(timed_spawn(&mut idle, &mut command)?);
         }
-        times.sort_by(f64::total_cmp);
-        let [p50, p99] = [times[TIMED / 2], times[TIMED * 99 / 100]];
-        let idle = *first.get_or_insert([p50, p99]);
+        let ([p50, p99], [idle_p50, idle_p99]) = (p50_and_p99(these), p50_and_p99(those));
         let state = service.state().map_err(said)?;
         let memory = |bytes: u64| Cell::Count((bytes >> 10) as usize);
         table.row(
@@ -229,13 +251,18 @@ fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result
             vec![
                 Cell::Number(p50, 0),
                 Cell::Number(p99, 0),
-                Cell::Number(p50 / idle[0], 2),
-                Cell::Number(p99 / idle[1], 2),
+                Cell::Number(idle_p50, 0),
+                Cell::Number(idle_p99, 0),
+                Cell::Number(p50 / idle_p50, 2),
+                Cell::Number(p99 / idle_p99, 2),
                 memory(state.monitor_memory),
                 memory(state.service_memory),
             ],
         );
     }
+    table.note(
+        "beside: the same spawn by a service that keeps none, in turn with the first, on the same machine",
+    );
     for mut domain in held {
         domain.kill(Duration::ZERO).map_err(said)?;
     }
