@@ -27,6 +27,7 @@ pub(super) fn authority(support: Support, base: bool, root: Option<&Root>) -> Re
         given_sockets: false,
         keep_modes: false,
         listener: false,
+        copies: false,
         keyring: true,
         groups: std::sync::Arc::default(),
     };

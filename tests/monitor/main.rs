@@ -407,6 +407,7 @@ impl Births<'_> {
                 length: plan.len() as u32,
                 descriptors: table.len() as u32,
                 cgroup: u32::MAX,
+                template: u32::MAX,
                 label_low,
                 label_high,
                 ..Item::default()

@@ -197,6 +197,7 @@ fn batch(labels: &[u64], flags: u32, script: &CStr, given: &[BorrowedFd<'_>]) ->
             length: plan.len() as u32,
             descriptors: descriptors.len() as u32,
             cgroup: u32::MAX,
+            template: u32::MAX,
             flags,
             label_low,
             label_high,
@@ -543,6 +544,7 @@ fn a_plan_does_not_reach_the_nursery() {
                 table: Item::SIZE as u32,
                 descriptors: 2,
                 cgroup: u32::MAX,
+                template: u32::MAX,
                 flags: flag::UNHELD,
                 ..Item::default()
             };

@@ -80,6 +80,7 @@ impl Midwife {
             length: plan.len() as u32,
             descriptors: count,
             cgroup: cradle.cgroup.map_or(u32::MAX, |_| count),
+            template: u32::MAX,
             flags: flag::UNHELD
                 | if cradle.without_groups { flag::WITHOUT_GROUPS } else { 0 }
                 | if cradle.label == 0 { 0 } else { flag::KEPT },

@@ -148,6 +148,7 @@ impl Authority {
                 || grants.iter().any(|grant| matches!(grant, Grant::Write(_))),
             keep_modes,
             listener: false,
+            copies: false,
         };
         let asking =
             (support.filter && listener).then(|| filter::build(&Policy { listener: true, ..policy }));

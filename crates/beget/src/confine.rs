@@ -83,6 +83,24 @@ pub(crate) fn write_for_nursery(
     Ok(())
 }
 
+/// The same for a template, which may create siblings; what its copies put on beside it is the whole filter.
+pub(crate) fn write_for_template(
+    authority: &Authority,
+    keyring: Keyring,
+    groups: bool,
+    places: Places,
+    writer: &mut Writer,
+) -> Result<()> {
+    write_rights(authority, keyring, groups, places, writer)?;
+    if let Some(policy) = authority.policy {
+        // Its channel is a socket that it was given, whatever its copies are.
+        let policy = Policy { copies: true, given_sockets: true, listener: false, ..policy };
+        let instructions = writer.draft.filter(&filter::build(&policy));
+        writer.push(Op::Filter { instructions }, "seccomp filter");
+    }
+    Ok(())
+}
+
 /// Everything but the filter, which comes last.
 fn write_rights(
     authority: &Authority,

@@ -38,15 +38,21 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub(crate) fn new(part: impl Into<String>, words: impl Into<String>, fault: Fault) -> Error {
+    /// An error of this part, in these words.
+    #[must_use]
+    pub fn new(part: impl Into<String>, words: impl Into<String>, fault: Fault) -> Error {
         Error { part: part.into(), words: words.into(), fault, errno: None }
     }
 
-    pub(crate) fn kernel(part: impl Into<String>, errno: Errno, fault: Fault) -> Error {
+    /// An answer of the kernel about this part.
+    #[must_use]
+    pub fn kernel(part: impl Into<String>, errno: Errno, fault: Fault) -> Error {
         Error { part: part.into(), words: errno.to_string(), fault, errno: Some(errno) }
     }
 
-    pub(crate) fn io(part: impl Into<String>, error: impl Into<std::io::Error>) -> Error {
+    /// An error of input or output with this part.
+    #[must_use]
+    pub fn io(part: impl Into<String>, error: impl Into<std::io::Error>) -> Error {
         let error = error.into();
         match error.raw_os_error() {
             Some(number) => Error::kernel(part, Errno(number), Fault::Kernel),

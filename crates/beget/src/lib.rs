@@ -90,6 +90,7 @@ mod program;
 mod pty;
 mod refusals;
 mod stdio;
+mod template;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;
@@ -114,6 +115,7 @@ pub use process::{Output, Process};
 pub use pty::{Pty, WindowSize};
 pub use refusals::{Refusal, Refusals};
 pub use stdio::Stdio;
+pub use template::{Product, Template};
 
 /// The examples of the README are run with the others.
 #[cfg(doctest)]

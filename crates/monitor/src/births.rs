@@ -104,6 +104,9 @@ pub fn check(body: &[u8], given: usize) -> Result<Request<'_>, Refusal> {
         if birth.flags & !ALLOWED != 0 {
             return Err(wrong(format!("births: item {index} has a flag that is not for clients")));
         }
+        if birth.template.is_some() {
+            return Err(wrong(format!("births: item {index} is a template's, which is not for clients")));
+        }
         if index < first {
             if birth.label != 0 || birth.flags & flag::KEPT != 0 || birth.table.len() < PUT_IN * 4 {
                 return Err(wrong(
@@ -244,6 +247,7 @@ impl Encoder {
             label_low,
             label_high,
             namespaces: birth.namespaces,
+            template: u32::MAX,
         };
         self.items.extend(item.encode());
     }

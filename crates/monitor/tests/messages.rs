@@ -44,6 +44,7 @@ fn request(place: u32, nursery: u64, flags: u32, items: &[(u64, u32)]) -> Vec<u8
             label_low,
             label_high,
             namespaces: 0,
+            template: u32::MAX,
         };
         body.raw(&item.encode());
     }

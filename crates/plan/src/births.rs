@@ -22,6 +22,8 @@ pub struct Birth<'a> {
     pub flags: u32,
     /// The namespaces that it is born with.
     pub namespaces: u32,
+    /// The channel of the template that makes it.
+    pub template: Option<BorrowedFd<'a>>,
 }
 
 /// The body of a batch, and its descriptors. It is the caller's to see that there are no more of either than one message takes
@@ -60,6 +62,7 @@ pub fn encode<'a>(births: &[Birth<'a>]) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
             cgroup: birth.cgroup.map_or(u32::MAX, &mut place),
             flags: birth.flags,
             namespaces: birth.namespaces,
+            template: birth.template.map_or(u32::MAX, &mut place),
             ..Item::default()
         };
         items.extend(item.encode());
@@ -88,6 +91,7 @@ mod tests {
             cgroup: None,
             flags,
             namespaces: 0,
+            template: None,
         };
         let (body, descriptors) = encode(&[birth(0), birth(0)]);
         let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();

@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
             if plan.ends {
                 return Err(Malformed::Ending);
             }
-            plan.ends = matches!(op, Op::Execute { .. } | Op::Enter { .. });
+            plan.ends = matches!(op, Op::Execute { .. } | Op::Enter { .. } | Op::Resume {});
             plan.admit(op).ok_or(Malformed::Range(number))?;
         }
         Ok(plan)

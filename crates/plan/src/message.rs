@@ -52,6 +52,9 @@ pub mod kind {
     pub const ROLL: u32 = 5;
     /// To a nursery: end everything and exit.
     pub const QUIT: u32 = 6;
+    /// To a template: make a copy of yourself, which does this part first. Words: 1 when the last descriptor is the folder of its cgroup. The
+    /// last one but that is the copy's channel, the others are the part's. The answer is a [`BORN`] of one.
+    pub const YIELD: u32 = 7;
     /// From an embryo: where it lies; the body is a [`Hello`](super::Hello) and the auxiliary vector.
     pub const HELLO: u32 = 16;
     /// From an embryo: words: the operation that failed, its errno or 0; the body is what the operations answered.
@@ -217,6 +220,9 @@ records! {
         label_high,
         /// The namespaces that it is born in, bits of [`NAMESPACES`].
         namespaces,
+        /// Index of the channel of the template that makes it among the message's descriptors, or `u32::MAX` for the nursery itself. Its plan
+        /// is a part then, and the last of its descriptors its own channel.
+        template,
     }
     /// What came of a birth.
     Born {
@@ -278,6 +284,8 @@ pub struct Birth<'a> {
     pub label: u64,
     /// The namespaces that it is born in.
     pub namespaces: u32,
+    /// Index of the channel of its template.
+    pub template: Option<u32>,
 }
 
 impl<'a> Batch<'a> {
@@ -311,18 +319,23 @@ impl<'a> Batch<'a> {
         for entry in table.chunks_exact(4) {
             known(word(entry, 0)?).then_some(())?;
         }
-        let cgroup = (item.cgroup != u32::MAX).then_some(item.cgroup);
+        let one = |index: u32| (index != u32::MAX).then_some(index);
+        let (cgroup, template) = (one(item.cgroup), one(item.template));
         let Item { flags, namespaces, .. } = item;
         let label = label([item.label_low, item.label_high]);
         // A child of somebody else's has its status told by the kernel, and must be held.
         let anothers = flags & flag::PARENT != 0 && (flags & flag::OF_CHILDREN != 0 || label != 0);
         let unknown = flags & !flag::OF_ITEMS != 0 || namespaces & !NAMESPACES != 0;
         let nameless = flags & flag::KEPT != 0 && label == 0;
-        if unknown || anothers || nameless || cgroup.is_some_and(|index| !known(index)) {
+        // A copy is where its template is.
+        let elsewhere = flags & (flag::PARENT | flag::WITHOUT_GROUPS) != 0 || namespaces != 0;
+        let misplaced = template.is_some() && (elsewhere || table.is_empty());
+        let absent = cgroup.into_iter().chain(template).any(|index| !known(index));
+        if unknown || anothers || nameless || misplaced || absent {
             return None;
         }
         let plan = part(item.plan, item.length as usize)?;
-        Some(Birth { plan, table, cgroup, flags, label, namespaces })
+        Some(Birth { plan, table, cgroup, flags, label, namespaces, template })
     }
 }
 

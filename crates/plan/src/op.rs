@@ -392,6 +392,8 @@ operations! {
         slot: i32, /// Where the place's name begins in the data.
         path: u32, /// Bits of [`beget_sys::landlock::fs`].
         rights: u64 } any;
+    /// Goes on where the template of this process was stopped, and takes away all that is not the program's. Ends a plan.
+    61 Resume {} fresh;
     /// Executes the program in a slot. Ends a plan.
     27 Execute { /// The program.
         program: i32, /// Its arguments: offsets, of four bytes each, of strings.

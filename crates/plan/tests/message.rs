@@ -8,15 +8,16 @@ fn batch(items: &[Item], rest: &[u8]) -> Vec<u8> {
 }
 
 const ONE: Item = Item {
-    plan: 40,
+    plan: Item::SIZE as u32 + 4,
     length: 4,
-    table: 36,
+    table: Item::SIZE as u32,
     descriptors: 1,
     cgroup: u32::MAX,
     flags: flag::STOPS,
     label_low: 0,
     label_high: 0,
     namespaces: 0,
+    template: u32::MAX,
 };
 
 #[test]
@@ -62,7 +63,7 @@ fn offsets_that_lie_are_refused() {
     assert!(refused(Item { length: 5, ..ONE }, 1), "a plan past the end");
     assert!(refused(Item { plan: u32::MAX, ..ONE }, 1));
     assert!(refused(Item { length: u32::MAX, ..ONE }, 1));
-    assert!(refused(Item { table: 42, ..ONE }, 1), "a table past the end");
+    assert!(refused(Item { table: Item::SIZE as u32 + 6, ..ONE }, 1), "a table past the end");
     assert!(refused(Item { descriptors: u32::MAX, ..ONE }, 1));
     assert!(refused(Item { cgroup: 1, ..ONE }, 1), "a cgroup that did not come");
     assert!(refused(Item { flags: 64, ..ONE }, 1), "a flag that is none");

@@ -38,6 +38,8 @@ pub mod peer;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
+#[cfg(not(beget_freestanding))]
+pub mod trace;
 pub mod wait;
 
 pub use errno::{Errno, Result};

@@ -362,6 +362,8 @@ const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_VM: u64 = 0x100;
 const CLONE_VFORK: u64 = 0x4000;
 const CLONE_PARENT: u64 = 0x8000;
+const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+const CLONE_CHILD_SETTID: u64 = 0x100_0000;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -473,6 +475,71 @@ pub unsafe fn clone_sharing_memory(
         };
     }
     Ok(Born { number: number? as u32, pidfd })
+}
+
+/// What a copy of this process begins with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Copied {
+    /// The open directory of its cgroup (`CLONE_INTO_CGROUP`).
+    pub cgroup: Option<i32>,
+    /// Where its C library keeps the thread's number, or 0: the kernel zeroes it at the end of the thread (`CLONE_CHILD_CLEARTID`).
+    pub thread_number: usize,
+    /// The kernel writes the number there first (`CLONE_CHILD_SETTID`).
+    pub set_number: bool,
+}
+
+/// Makes a child of the caller's parent with a copy of the caller's memory and of its signal dispositions; gives it to the caller, and `None`
+/// to the child. It has no exit signal: its parent hears of its end only by asking for children of every kind.
+///
+/// `clone3` with `CLONE_PARENT | CLONE_PIDFD`, or `clone` where a filter answers that with `ENOSYS`.
+///
+/// # Errors
+/// As for [`clone_sharing_memory`]; `EINVAL` in the first process of a namespace, which has no siblings.
+///
+/// # Safety
+/// The calling process must have one thread and nothing that a C library would have to know of a copy; `thread_number` must be 0 or four
+/// bytes that may be written in the copy.
+pub unsafe fn copy_beside(copied: Copied) -> Result<Option<Born>> {
+    let mut pidfd = -1i32;
+    let mut flags = CLONE_PARENT | CLONE_PIDFD;
+    if copied.thread_number != 0 {
+        flags |= CLONE_CHILD_CLEARTID | if copied.set_number { CLONE_CHILD_SETTID } else { 0 };
+    }
+    let mut arguments = CloneArguments {
+        flags,
+        pidfd: &raw mut pidfd as u64,
+        child_tid: copied.thread_number as u64,
+        ..CloneArguments::default()
+    };
+    if let Some(cgroup) = copied.cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup as u64;
+    }
+    // SAFETY: no stack is given: the child goes on here in its copy of everything; the rest is the caller's promise.
+    let mut number =
+        unsafe { arch::call2(nr::CLONE3, &raw const arguments as usize, size_of::<CloneArguments>()) };
+    if number == Err(Errno::ENOSYS) && copied.cgroup.is_none() {
+        let pidfd = &raw mut pidfd as usize;
+        // SAFETY: as above; in this call the third argument is where the pidfd goes.
+        number = unsafe { arch::call5(nr::CLONE, flags as usize, 0, pidfd, copied.thread_number, 0) };
+    }
+    let number = number? as u32;
+    // SAFETY: a local; the kernel wrote it behind the compiler's back.
+    let pidfd = unsafe { (&raw const pidfd).read_volatile() };
+    Ok((number != 0).then_some(Born { number, pidfd }))
+}
+
+/// Tells the kernel where the calling thread keeps its list of locks that are to be released if it ends with them (`man 2
+/// set_robust_list`), which a copy has to say anew.
+///
+/// # Errors
+/// `EINVAL` for another length than this kernel's.
+///
+/// # Safety
+/// Such a list, or zero, must be at `head` for as long as the thread lives.
+pub unsafe fn set_robust_list(head: usize, length: usize) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { arch::call2(nr::SET_ROBUST_LIST, head, length) }.map(drop)
 }
 
 /// Whether `clone3` can be called here (Linux 5.3, and no filter that refuses it). Without it no child is born into a cgroup.

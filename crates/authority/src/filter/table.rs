@@ -129,8 +129,10 @@ const SET_ATTRIBUTES: &[u32] = &[
 ];
 const GET_ATTRIBUTES: &[u32] = &[nr::GETXATTR, nr::LGETXATTR, nr::FGETXATTR, nr::GETXATTRAT];
 
-/// `clone` flags: a namespace of any kind, or the caller's parent as parent.
-const CLONE_OUTWARD: u32 = 0x7e02_0000 | 0x8000;
+/// `clone` flags: a namespace of any kind.
+const CLONE_NAMESPACES: u32 = 0x7e02_0000;
+/// The caller's parent as parent.
+const CLONE_PARENT: u32 = 0x8000;
 const CLONE_THREAD: u32 = 0x1_0000;
 
 /// `ioctl` on descriptors opened before Landlock: input faked into a terminal, the console's selection, taking a terminal,
@@ -361,12 +363,14 @@ fn set_user(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
 
 fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     let eperm = refuse(Errno::EPERM);
-    let mut clone = vec![(vec![any_bit(0, CLONE_OUTWARD)], eperm)];
+    let siblings = if policy.copies { CLONE_PARENT } else { 0 };
+    let mut clone = vec![(vec![any_bit(0, CLONE_NAMESPACES | CLONE_PARENT & !siblings)], eperm)];
     if !policy.spawn {
         let refused = refused(policy, Errno::EPERM);
         rules.push((nr::FORK, Rule::Verdict(refused)));
         rules.push((nr::VFORK, Rule::Verdict(refused)));
-        clone.push((vec![masked(CLONE_THREAD, none_of(0, &[CLONE_THREAD]))], refused));
+        let allowed: &[u32] = if policy.copies { &[CLONE_THREAD, CLONE_PARENT] } else { &[CLONE_THREAD] };
+        clone.push((vec![masked(CLONE_THREAD | siblings, none_of(0, allowed))], refused));
     }
     rules.push((nr::CLONE, Rule::Clauses(clone)));
     if let Some(slot) = policy.only {

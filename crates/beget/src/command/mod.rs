@@ -8,6 +8,7 @@ mod prepare;
 mod root;
 mod slots;
 mod spawn;
+mod template;
 mod write;
 
 use std::collections::BTreeMap;
@@ -118,6 +119,8 @@ pub struct Command {
     loader: Loader,
     suspended: bool,
     in_batch: bool,
+    /// It is to become a template.
+    copies: bool,
     support: Support,
     callers_path: Option<OsString>,
     prepared: Option<Arc<Prepared>>,
@@ -211,6 +214,7 @@ impl Command {
             loader: Loader::Kernel,
             suspended: false,
             in_batch: false,
+            copies: false,
             support: Support::detect(),
             callers_path: std::env::var_os("PATH"),
             prepared: None,

@@ -23,6 +23,7 @@ use crate::confine::{self, Places};
 use crate::error::{Error, Fault, Result};
 use crate::program::{DEPTH, Program, Search};
 use crate::stdio::Kind;
+use crate::template::Template;
 use crate::writer::{Step, Writer};
 
 /// Everything that spawns of one command share.
@@ -34,7 +35,7 @@ pub(crate) struct Prepared {
     pub(super) direct: Option<Direct>,
     pub(super) slots: Slots,
     pub(super) program: Program,
-    pub(super) authority: Authority,
+    pub(crate) authority: Authority,
     /// None where it is looked up in a private root.
     pub(super) directory: Option<OwnedFd>,
     null: Option<OwnedFd>,
@@ -46,7 +47,7 @@ pub(crate) struct Prepared {
     born_in_group: bool,
     pub(super) strings: (Vec<CString>, Vec<CString>),
     /// Grants whose rules live only as long as somebody holds their files: the processes do.
-    pub(super) held: Arc<Vec<Opened>>,
+    pub(crate) held: Arc<Vec<Opened>>,
     caller: u32,
 }
 
@@ -138,7 +139,10 @@ fn look_at_given(command: &Command) -> Result<Given> {
         Some(Kind::File(file)) => Some(file.as_fd()),
         _ => None,
     });
-    let slots = command.named.iter().map(|(_, file)| file).chain(command.numbered.values()).map(AsFd::as_fd);
+    // A template's own channel is not for its copies.
+    let own = |number: i32| command.copies && number == Template::CHANNEL;
+    let numbered = command.numbered.iter().filter(|(number, _)| !own(**number)).map(|(_, file)| file);
+    let slots = command.named.iter().map(|(_, file)| file).chain(numbered).map(AsFd::as_fd);
     // What comes over a channel later may be any of them.
     let mut given = Given { terminal: command.channel, socket: command.channel };
     for file in streams.chain(slots) {
@@ -327,7 +331,8 @@ impl Prepared {
         let places = Places { ruleset: helper(Source::Ruleset), listener: helper(Source::Listener) };
         // In a private root its nursery has given them up.
         let groups = !command.credentials.are_changed() && self.authority.layout.is_none();
-        confine::write(&self.authority, self.keyring, groups, places, writer)
+        let write = if command.copies { confine::write_for_template } else { confine::write };
+        write(&self.authority, self.keyring, groups, places, writer)
     }
 
     fn write_execute(&self, command: &Command, writer: &mut Writer) {

@@ -235,7 +235,7 @@ pub(super) fn request<'a>(
     descriptors: Vec<BorrowedFd<'a>>,
     cgroup: Option<BorrowedFd<'a>>,
 ) -> Request<'a> {
-    Request { plan: &prepared.plan, descriptors, cgroup, own: command.own_child, stops: true }
+    Request { plan: &prepared.plan, descriptors, cgroup, own: command.own_child, stops: true, template: None }
 }
 
 /// The process that a nursery made.

@@ -8,18 +8,20 @@ use beget_authority::limit::{self, RESOURCES};
 use beget_plan::Op;
 use beget_plan::encoding::LONGEST;
 use beget_sys::Errno;
+use beget_sys::process::Bounds;
 
 use super::slots::{Slots, Source};
 use super::{Command, Credentials, Group};
 use crate::error::{Error, Fault, Result};
 use crate::program::Program;
+use crate::template::Template;
 use crate::writer::Writer;
 
 fn c_string(text: &OsStr, part: impl FnOnce() -> String) -> Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| Error::new(part(), "it has a NUL byte", Fault::Caller))
 }
 
-fn push_limit(writer: &mut Writer, limit::Resource { number, bounds }: limit::Resource) {
+pub(super) fn push_limit(writer: &mut Writer, limit::Resource { number, bounds }: limit::Resource) {
     let op = Op::Limit { resource: number, soft: bounds.soft, hard: bounds.hard };
     writer.push(op, format!("resource limit {}", RESOURCES[number as usize]));
 }
@@ -120,15 +122,28 @@ pub(super) fn surroundings(
     Ok(())
 }
 
+/// The limit of open files, which comes last.
+pub(super) fn open_files(resources: &[limit::Resource]) -> impl Iterator<Item = &limit::Resource> {
+    resources.iter().filter(|one| one.number == limit::OPEN_FILES)
+}
+
 /// What would be in the way of the birth itself if it came earlier.
 pub(super) fn last(command: &Command, resources: &[limit::Resource], writer: &mut Writer) {
-    for one in resources.iter().filter(|one| one.number == limit::OPEN_FILES) {
-        push_limit(writer, *one);
+    for one in open_files(resources) {
+        // A template's own channel has a high number; a copy is limited when it has none any more.
+        let least = if command.copies { Template::NUMBERS } else { 0 };
+        let limit::Resource { number, bounds } = *one;
+        let bounds = Bounds { soft: bounds.soft.max(least), hard: bounds.hard.max(least) };
+        push_limit(writer, limit::Resource { number, bounds });
     }
     // A debugger that attaches to a stopped process is told of one stop too many, unless the process is continued meanwhile, and of
     // that it is told too, unless the signal is blocked.
     const SIGCONT: i32 = 18;
-    let mask = if command.suspended && !command.in_batch { command.mask.with(SIGCONT) } else { command.mask };
+    let mask = if command.suspended && !command.in_batch && !command.copies {
+        command.mask.with(SIGCONT)
+    } else {
+        command.mask
+    };
     writer.push(Op::SignalMask { mask: mask.0 }, "signal mask");
 }
 

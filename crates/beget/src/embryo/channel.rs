@@ -52,6 +52,11 @@ impl Channel {
         Channel { link, place: None }
     }
 
+    /// A copy's, which is where its template is and says nothing of that.
+    pub(crate) fn of_copy(link: Link) -> Channel {
+        Channel { link, place: Some(Place::somewhere()) }
+    }
+
     /// Where things are in it: what it says first of all.
     pub(crate) fn place(&mut self) -> Result<&Place> {
         if self.place.is_none() {
@@ -80,13 +85,23 @@ impl Channel {
 
     /// Sends a part, with the number that the embryo's end is to have from now on, and waits for what comes of it.
     pub(crate) fn tell(&mut self, floor: u32, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Taken> {
+        self.say(floor, body, descriptors)?;
+        self.hear()
+    }
+
+    /// Sends a part likewise, and does not wait.
+    pub(crate) fn say(&mut self, floor: u32, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
         self.place()?;
         let header = Header { kind: kind::PART, words: [floor, 0, 0, 0], ..Header::default() };
         match self.link.send(header, body, descriptors) {
-            Ok(()) => {}
-            Err(Errno::EPIPE) => return Err(gone()),
-            Err(errno) => return Err(failed(errno)),
+            Ok(()) => Ok(()),
+            Err(Errno::EPIPE) => Err(gone()),
+            Err(errno) => Err(failed(errno)),
         }
+    }
+
+    /// Waits for what comes of the next part that was sent.
+    pub(crate) fn hear(&mut self) -> Result<Taken> {
         match self.link.receive(true).map_err(failed)? {
             None => Ok(Taken::Left),
             Some(answer) if answer.header.kind == kind::ANSWER => match answer.header.words {

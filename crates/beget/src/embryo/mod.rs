@@ -28,8 +28,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use beget_authority::keyring::{self, Keyring};
 use beget_authority::{Authority, Enforced, Grant, Opened, Request as AuthorityRequest, Support, limit};
 
-pub(crate) use channel::Place;
-use channel::{Channel, Taken};
+pub(crate) use channel::{Channel, Place, Taken, gone};
 pub use construct::Construct;
 pub use load::{Layout, Placement};
 pub(crate) use load::{Load, write as write_load};
@@ -69,10 +68,10 @@ pub struct Embryo {
 
 /// The process itself, ended when this is dropped.
 #[derive(Debug)]
-struct Birth {
-    nursery: Arc<Inner>,
+pub(crate) struct Birth {
+    pub(crate) nursery: Arc<Inner>,
     /// Taken when the embryo has become a process.
-    child: Option<(Child, Arc<News>)>,
+    pub(crate) child: Option<(Child, Arc<News>)>,
 }
 
 impl Nursery {
@@ -98,6 +97,7 @@ impl Nursery {
             cgroup: None,
             own: false,
             stops: true,
+            template: None,
         };
         let delivery = self.inner.deliver(&[request], false)?.pop();
         let child = match delivery {
@@ -173,7 +173,7 @@ impl Construct for Embryo {
                 }
                 Err(part.error(fault))
             }
-            Taken::Left => Err(channel::gone()),
+            Taken::Left => Err(gone()),
         }
     }
 }
@@ -195,7 +195,7 @@ impl Embryo {
                 let mut watched = [PollFd::new(&child.pidfd, PollFlags::IN)];
                 let has_ended = matches!(poll(&mut watched, Some(&Timespec::default())), Ok(1..));
                 match self.birth.nursery.status(news, has_ended) {
-                    None if has_ended => return Err(channel::gone()),
+                    None if has_ended => return Err(gone()),
                     ended => ended,
                 }
             }
@@ -274,7 +274,7 @@ impl Embryo {
         let plan = part.encode();
         match self.channel.tell(self.slots, &plan, &part.descriptors)? {
             Taken::Done(_) => Ok(()),
-            Taken::Left => Err(channel::gone()),
+            Taken::Left => Err(gone()),
             Taken::Failed(fault) => {
                 self.unload(loaded, fault.op as usize);
                 Err(part.error(fault))
@@ -399,11 +399,9 @@ impl Embryo {
         self.become_process(slots, &part.encode(), &part.descriptors, &part.writer.steps)
     }
 
-    fn into_process(mut self) -> Result<Process> {
-        let (child, news) = self.birth.child.take().ok_or_else(channel::gone)?;
-        let nursery = Arc::clone(&self.birth.nursery);
-        let mut process = Process::new(child, Parent::Nursery(nursery, news));
-        process.held = std::mem::take(&mut self.held);
+    fn into_process(self) -> Result<Process> {
+        let mut process = self.birth.into_process()?;
+        process.held = self.held;
         Ok(process)
     }
 
@@ -435,6 +433,14 @@ impl AsFd for Embryo {
             Some((child, _)) => child.pidfd.as_fd(),
             None => self.channel.as_fd(),
         }
+    }
+}
+
+impl Birth {
+    /// The process that it has become.
+    pub(crate) fn into_process(mut self) -> Result<Process> {
+        let (child, news) = self.child.take().ok_or_else(gone)?;
+        Ok(Process::new(child, Parent::Nursery(Arc::clone(&self.nursery), news)))
     }
 }
 

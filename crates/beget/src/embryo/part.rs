@@ -211,7 +211,7 @@ impl<'fd> Part<'fd> {
     }
 
     /// Checks it as the embryo will: what would be refused there without words is told here.
-    pub(super) fn check<'p>(&self, plan: &'p [u8]) -> Result<Plan<'p>> {
+    pub(crate) fn check<'p>(&self, plan: &'p [u8]) -> Result<Plan<'p>> {
         if plan.len() > LONGEST || self.descriptors.len() > MOST_GIVEN {
             return Err(Error::kernel("part", Errno::EMSGSIZE, Fault::Caller));
         }
@@ -233,7 +233,7 @@ impl<'fd> Part<'fd> {
     }
 
     /// The answers to its operations, from the bytes that they answered with.
-    pub(super) fn read_answers(&self, mut bytes: &[u8]) -> Result<Vec<Answer>> {
+    pub(crate) fn read_answers(&self, mut bytes: &[u8]) -> Result<Vec<Answer>> {
         let short = || Error::new("embryo", "its answer is too short", Fault::Beget);
         let mut take = |length: usize| -> Result<&[u8]> {
             let (taken, rest) = bytes.split_at_checked(length).ok_or_else(short)?;

@@ -27,6 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) own: bool,
     /// Its stops are told.
     pub(crate) stops: bool,
+    /// The channel of the template that makes it.
+    pub(crate) template: Option<BorrowedFd<'a>>,
 }
 
 /// What came of it.
@@ -160,6 +162,7 @@ fn encode<'a>(requests: &[Request<'a>]) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)
         cgroup: request.cgroup,
         flags: if request.own { flag::PARENT } else { 0 } | if request.stops { flag::STOPS } else { 0 },
         namespaces: 0,
+        template: request.template,
     };
     let (body, descriptors) = births::encode(&requests.iter().map(birth).collect::<Vec<_>>());
     if descriptors.len() > MOST_GIVEN || requests.len() > MOST_ITEMS {

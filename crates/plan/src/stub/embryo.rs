@@ -21,42 +21,61 @@ const NUMBERS: usize = MOST_GIVEN / 2;
 /// An answer to a part that is no plan.
 const REFUSED: Fault = Fault { op: u32::MAX, errno: Errno::EINVAL };
 
-/// Waits to be told, for ever.
-///
-/// # Safety
-/// As for [`play`](super::play).
-pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
-    // SAFETY: a constant that ends in NUL. A name is all that is lost.
-    let _ = unsafe { process::set_name(super::role::EMBRYO.as_ptr().cast()) };
-    let (_, free) = stack_in(size_of_val(workplace));
-    let rooms = workplace.get_mut(..free / 8).and_then(|free| {
-        let (numbers, free) = free.split_at_mut_checked(NUMBERS)?;
+/// What an embryo works with.
+pub(super) struct Embryo<'a> {
+    pub(super) from: Whereabouts,
+    /// Its channel.
+    pub(super) socket: i32,
+    /// Numbers of received descriptors.
+    pub(super) numbers: &'a mut [i32],
+    /// Where what it is told lies, if that is short.
+    pub(super) coming: &'a mut [u64],
+    /// The same for what it answers.
+    pub(super) going: &'a mut [u64],
+    pub(super) scratch: &'a mut [u64],
+}
+
+impl Embryo<'_> {
+    /// One in a workplace, whose stack it leaves alone.
+    pub(super) fn new<'a>(from: Whereabouts, socket: i32, workplace: &'a mut [u64]) -> Option<Embryo<'a>> {
+        let (_, free) = stack_in(size_of_val(workplace));
+        let (numbers, free) = workplace.get_mut(..free / 8)?.split_at_mut_checked(NUMBERS)?;
         let (coming, free) = free.split_at_mut_checked(ROOM)?;
         let (going, scratch) = free.split_at_mut_checked(ROOM)?;
-        Some((numbers, coming, going, scratch))
-    });
-    let Some((numbers, coming, going, scratch)) = rooms else { process::exit(125) };
-    let (_, numbers, _) = {
         // SAFETY: any bytes are numbers.
-        unsafe { numbers.align_to_mut::<i32>() }
-    };
-    let mut socket = CHANNEL;
-    let from = Whereabouts::of(start);
-    if !say_hello(start, &from, socket) {
-        process::exit(0);
+        let numbers = unsafe { numbers.align_to_mut() }.1;
+        Some(Embryo { from, socket, numbers, coming, going, scratch })
     }
-    loop {
-        let (header, body, count) = match channel::receive(Line::alone(socket), numbers, coming) {
-            Came::Message(header, body, count) if header.kind == kind::PART => (header, body, count),
-            Came::TooMuch(_, errno) => {
-                answer(socket, Fault { op: u32::MAX, errno }, &[]);
-                continue;
+
+    /// Waits to be told, for ever.
+    ///
+    /// # Safety
+    /// As for [`play`](super::play).
+    pub(super) unsafe fn serve(mut self) -> ! {
+        loop {
+            let coming = core::mem::take(&mut self.coming);
+            let (address, length) = (coming.as_mut_ptr(), coming.len());
+            match channel::receive(Line::alone(self.socket), self.numbers, coming) {
+                Came::Message(header, body, count) if header.kind == kind::PART => {
+                    let [floor, ..] = header.words;
+                    // SAFETY: the caller's promise.
+                    unsafe { self.take(floor as i32, body, count) };
+                }
+                Came::TooMuch(_, errno) => answer(self.socket, Fault { op: u32::MAX, errno }, &[]),
+                _ => process::exit(0),
             }
-            _ => process::exit(0),
-        };
-        let [floor, ..] = header.words;
-        let numbers = numbers.get_mut(..count).unwrap_or_default();
-        let done = match settle(&mut socket, floor as i32, numbers) {
+            // SAFETY: lent to what came, which is gone.
+            self.coming = unsafe { core::slice::from_raw_parts_mut(address, length) };
+        }
+    }
+
+    /// Does a part, with as many received numbers, with its channel at `floor` from now on; and answers.
+    ///
+    /// # Safety
+    /// As for [`serve`](Embryo::serve).
+    pub(super) unsafe fn take(&mut self, floor: i32, body: Body<'_>, count: usize) {
+        let numbers = self.numbers.get_mut(..count).unwrap_or_default();
+        let done = match settle(&mut self.socket, floor, numbers) {
             Err(errno) => {
                 // Some of them may be below the channel still, where slots are.
                 channel::close(numbers);
@@ -64,16 +83,32 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
                 Err(Fault { op: u32::MAX, errno })
             }
             // SAFETY: the caller's promise: this process is for the plan, but for its home.
-            Ok(()) => unsafe { carry_out(&from, socket, body, numbers, going, scratch) },
+            Ok(()) => unsafe { carry_out(&self.from, self.socket, body, numbers, self.going, self.scratch) },
         };
         // Whoever is answered finds nothing of the part any more, but what it did.
         // SAFETY: whatever is above the channel came with this part.
-        let _ = unsafe { descriptor::close_range(socket as u32 + 1, u32::MAX) };
+        let _ = unsafe { descriptor::close_range(self.socket as u32 + 1, u32::MAX) };
         match done {
-            Ok(answers) => answer(socket, Fault { op: 0, errno: Errno(0) }, answers.bytes()),
-            Err(fault) => answer(socket, fault, &[]),
+            Ok(answers) => answer(self.socket, Fault { op: 0, errno: Errno(0) }, answers.bytes()),
+            Err(fault) => answer(self.socket, fault, &[]),
         }
     }
+}
+
+/// Says where it is, and waits to be told.
+///
+/// # Safety
+/// As for [`play`](super::play).
+pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
+    // SAFETY: a constant that ends in NUL. A name is all that is lost.
+    let _ = unsafe { process::set_name(super::role::EMBRYO.as_ptr().cast()) };
+    let from = Whereabouts::of(start);
+    let Some(embryo) = Embryo::new(from, CHANNEL, workplace) else { process::exit(125) };
+    if !say_hello(start, &from, CHANNEL) {
+        process::exit(0);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { embryo.serve() }
 }
 
 /// Tells where things are: the stack, the stub, and all that the kernel told.
@@ -154,9 +189,7 @@ unsafe fn carry_out<'r>(
     let more = if plan.scratch() > scratch.len() { plan.scratch() * 8 } else { 0 };
     let mut more = Body::zeroed(more).map_err(lack)?;
     let own = (from.home.0, from.home.0.saturating_add(from.home.1));
-    let way_out =
-        from.calls.map_or((0, 0), |page| (page.as_ptr() as usize, page.as_ptr_range().end as usize));
-    let memory = [own, way_out, body.range(), answers.range(), more.range()];
+    let memory = [own, from.way_out(), body.range(), answers.range(), more.range()];
     let scratch = if plan.scratch() > scratch.len() {
         // SAFETY: any bytes are words, and a mapping is aligned.
         unsafe { more.bytes_mut().align_to_mut::<u64>() }.1
@@ -177,6 +210,14 @@ unsafe fn carry_out<'r>(
                 Err(errno) => Err(Fault { op, errno }),
             }
         }
+        Outcome::Resume => match &from.passage {
+            Some(passage) => {
+                drop((body, answers, more));
+                // SAFETY: the passage is that of the program around the home, of which nothing was changed but by the plan.
+                unsafe { leave::resume(from, passage, socket) }
+            }
+            None => Err(Fault { op: (plan.count() as u32).saturating_sub(1), errno: Errno::EINVAL }),
+        },
     }
 }
 

@@ -13,6 +13,7 @@ use beget_sys::memory::{self, how};
 use beget_sys::{Errno, Result, descriptor, nr, process, signal};
 
 use super::Start;
+use super::template::Passage;
 use crate::op::Registers;
 
 const SIGSTOP: i32 = 19;
@@ -135,11 +136,22 @@ pub(super) struct Whereabouts {
     pub(super) calls: Option<&'static [u8]>,
     /// Where code and workplace lie: the first address, and bytes.
     pub(super) home: (usize, usize),
+    /// The program around it, when there is one.
+    pub(super) passage: Option<Passage>,
 }
 
 impl Whereabouts {
     pub(super) fn of(start: &Start) -> Whereabouts {
-        Whereabouts { calls: page_of_calls(start), home: start.home }
+        Whereabouts { calls: page_of_calls(start), home: start.home, passage: None }
+    }
+
+    /// The addresses of what is left by.
+    pub(super) fn way_out(&self) -> (usize, usize) {
+        match (&self.passage, self.calls) {
+            (Some(passage), _) => passage.range(),
+            (None, Some(page)) => (page.as_ptr() as usize, page.as_ptr_range().end as usize),
+            (None, None) => (0, 0),
+        }
     }
 }
 
@@ -269,6 +281,28 @@ pub(super) unsafe fn leave(
             in("r9") frame,
             in("r10") exit,
             in("rcx") block.as_ptr(),
+            options(noreturn),
+        );
+    }
+}
+
+/// Takes the stub's memory away and goes on where the program around it was stopped.
+///
+/// # Safety
+/// The passage must be that program's, and nothing that it returns to may have been changed.
+pub(super) unsafe fn resume(from: &Whereabouts, passage: &Passage, floor: i32) -> ! {
+    // SAFETY: what is the stub's, and its channel, is from `floor` on. From here on there is nobody to answer to.
+    let _ = unsafe { descriptor::close_range(floor as u32, u32::MAX) };
+    let (at, length) = from.home;
+    // SAFETY: the instructions at the exit unmap this code and load every register from the frame, which no call changes.
+    unsafe {
+        asm!(
+            "mov rsp, rcx",
+            "jmp rax",
+            in("rax") passage.exit,
+            in("rcx") passage.frame,
+            in("rdi") at,
+            in("rsi") length,
             options(noreturn),
         );
     }

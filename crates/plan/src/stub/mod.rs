@@ -9,12 +9,14 @@
 //! comes over the socket passes the same checks as a plan from anybody. A socket that is closed ends everything.
 
 mod answers;
+mod bear;
 mod channel;
 pub mod embryo;
 mod kept;
 pub mod leave;
 pub mod nursery;
 mod reach;
+pub mod template;
 mod tree;
 
 use core::ffi::CStr;
@@ -22,6 +24,16 @@ use core::ffi::CStr;
 /// The stub as an ELF executable.
 #[cfg(not(beget_freestanding))]
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub.elf"));
+
+/// The stub's code, as it is put beside a program; entered at its first byte with the stack pointer at what a kernel would leave there:
+/// the number of arguments, the role and a null, a null, and an auxiliary vector. Right behind its last whole page it wants
+/// [`WORKPLACE`] bytes of zeroed memory.
+#[cfg(not(beget_freestanding))]
+#[must_use]
+pub fn code() -> &'static [u8] {
+    // The headers are in the first page, for the kernel alone.
+    PROGRAM.get(0x1000..).unwrap_or_default()
+}
 
 /// The descriptor that a stub finds its channel at.
 pub const CHANNEL: i32 = 0;
@@ -36,6 +48,8 @@ pub mod role {
 
     /// A process that is to be built.
     pub const EMBRYO: &CStr = c"beget-embryo";
+    /// A program with a stub beside it, which makes copies of it.
+    pub const TEMPLATE: &CStr = c"beget-template";
     /// A nursery whose creator adopts, and ends, what it leaves behind if it is killed.
     pub const NURSERY: &CStr = c"beget-nursery";
     /// The same with a guard: a parent that does that for it.
@@ -80,6 +94,10 @@ pub unsafe fn play(start: &Start, workplace: &mut [u64]) -> ! {
     if start.role == role::EMBRYO {
         // SAFETY: the caller's promise.
         unsafe { embryo::live(start, workplace) }
+    }
+    if start.role == role::TEMPLATE {
+        // SAFETY: likewise.
+        unsafe { template::live(start, workplace) }
     }
     // SAFETY: likewise.
     unsafe { nursery::live(start, workplace) }

@@ -11,52 +11,49 @@
 //! nothing is queued. What is its own is closed by every exec, and no plan reaches it by number.
 
 use beget_sys::message::{READABLE, WRITABLE, Watched, accept, has_room, wait_for};
-use beget_sys::process::{self, Born as Newborn, Cradle};
+use beget_sys::process::{self};
 use beget_sys::signal::{self, SignalSet};
-use beget_sys::wait::{self, Change, option};
-use beget_sys::{Errno, Result, descriptor};
+use beget_sys::wait::{self, option};
+use beget_sys::{Errno, descriptor};
 
-use super::answers::{Lot, nothing, refuse, tell, told, told_as};
+use super::answers::{refuse, tell, told, told_as};
 use super::channel::{self, Body, Came, Line, ROOM};
 use super::kept::{End, Kept, Labels};
-use super::{CHANNEL, CREATOR, LISTENER, Start, reach, role, stack_in, tree};
-use crate::birth::{self, Birth, Room};
-use crate::encoding::Plan;
+use super::{CHANNEL, CREATOR, LISTENER, Start, role, stack_in, tree};
 use crate::message::{
-    self, Batch, Born, Header, LIVING_AT_ONCE, Living, MOST_GIVEN, MOST_ITEMS, change, flag, kind,
+    self, Batch, Header, LIVING_AT_ONCE, Living, MOST_GIVEN, MOST_ITEMS, change, flag, kind,
 };
-use crate::op::Engine;
 
 /// Process numbers are below this (`PID_MAX_LIMIT`).
 pub(super) const MOST_PROCESSES: usize = 4 << 20;
 /// What is known of a child, in [`tree::BITS`] bits.
-mod known {
-    pub(super) const BIRTH: u8 = 1;
-    pub(super) const STOPS: u8 = 2;
-    pub(super) const KEPT: u8 = 4;
+pub(super) mod known {
+    pub(in crate::stub) const BIRTH: u8 = 1;
+    pub(in crate::stub) const STOPS: u8 = 2;
+    pub(in crate::stub) const KEPT: u8 = 4;
 }
 
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 const SIGCHLD: i32 = 17;
-const SIGCONT: i32 = 18;
+pub(super) const SIGCONT: i32 = 18;
 
 /// Rooms in the workplace, in words.
 const NUMBERS: usize = MOST_GIVEN / 2;
 const CHILD_STACK: usize = (32 << 10) / 8;
 
-struct Nursery<'a> {
-    line: Line,
+pub(super) struct Nursery<'a> {
+    pub(super) line: Line,
     /// What is [`known`] of each process number: whether it is a birth that is still to be told of, whether its stops are, and whether its
     /// end is to be kept.
     children: Body<'static>,
-    labels: Labels,
-    kept: Kept,
+    pub(super) labels: Labels,
+    pub(super) kept: Kept,
     /// Where a short message lies while it is carried out.
     room: &'a mut [u64],
-    numbers: &'a mut [i32],
-    lent: &'a mut [i32],
-    stack: &'a mut [u64],
-    scratch: &'a mut [u64],
+    pub(super) numbers: &'a mut [i32],
+    pub(super) lent: &'a mut [i32],
+    pub(super) stack: &'a mut [u64],
+    pub(super) scratch: &'a mut [u64],
     signals: i32,
     /// An end waits for room in the channel.
     waiting: bool,
@@ -67,7 +64,7 @@ struct Nursery<'a> {
     /// There is a creator at the channel.
     connected: bool,
     /// What is its own has numbers below this one.
-    floor: u32,
+    pub(super) floor: u32,
 }
 
 /// What follows a message.
@@ -255,7 +252,7 @@ impl Nursery<'_> {
         });
     }
 
-    fn know(&mut self, number: u32, what: u8) {
+    pub(super) fn know(&mut self, number: u32, what: u8) {
         let number = number as usize;
         if let Some(place) = self.children.bytes_mut().get_mut(number / tree::IN_A_BYTE) {
             let shift = number % tree::IN_A_BYTE * tree::BITS;
@@ -264,7 +261,7 @@ impl Nursery<'_> {
     }
 
     /// A child that is reaped.
-    fn forget(&mut self, number: u32) {
+    pub(super) fn forget(&mut self, number: u32) {
         self.know(number, 0);
         self.labels.set(number, 0);
     }
@@ -413,174 +410,6 @@ impl Nursery<'_> {
         let header = Header { kind: kind::ROLL, length: body.len() as u32, descriptors: 0, words };
         channel::answer(self.line, &header, [body, &[]], &[])
     }
-
-    /// Makes each item of a batch, answering as it goes; gives what is to be answered still. `None` when nobody listens.
-    fn give_birth(&mut self, batch: &Batch<'_>, items: usize, atomic: bool) -> Option<Lot> {
-        if atomic {
-            return self.give_birth_together(batch, items);
-        }
-        let mut lot = Lot::new(self.line);
-        for index in 0..items {
-            let (born, pidfd) = self.bear(&batch.birth(index)?);
-            lot.add(born, pidfd).then_some(())?;
-        }
-        Some(lot)
-    }
-
-    /// Makes all items of a batch, or none. Each stops before the first instruction of its program, so that none has run when another
-    /// cannot be made; they go on when all are there.
-    fn give_birth_together(&mut self, batch: &Batch<'_>, items: usize) -> Option<Lot> {
-        let Ok(mut memory) = Body::zeroed(items * size_of::<Together>()) else {
-            return refuse(self.line, items as u32, Errno::ENOMEM);
-        };
-        // SAFETY: zeroes are such records, and a mapping is aligned.
-        let together = unsafe { memory.bytes_mut().align_to_mut::<Together>() }.1;
-        let mut all = true;
-        for (index, place) in together.iter_mut().enumerate() {
-            let item = batch.birth(index)?;
-            let (born, pidfd) = match all {
-                // One that is not ours could not be held back, nor reaped.
-                true if item.flags & flag::PARENT != 0 => (nothing(Errno::EINVAL), -1),
-                true => self.bear(&item),
-                false => (nothing(Errno::ECANCELED), -1),
-            };
-            all = all && born.errno == 0;
-            *place = Together { born, pidfd };
-        }
-        for place in together.iter_mut() {
-            if all && !has_stopped(place.born.number as i32) {
-                // The exec was past its point of no return, and failed there.
-                place.born.errno = Errno::ENOEXEC.0 as u32;
-                all = false;
-            }
-        }
-        // All of them before the first is answered: nobody may be there to hear it.
-        for place in together.iter_mut() {
-            let number = place.born.number as i32;
-            if all {
-                let _ = signal::kill(number, SIGCONT);
-            } else if number != 0 {
-                let why = if place.born.errno == 0 { Errno::ECANCELED } else { Errno::ENOEXEC };
-                let _ = signal::kill(number, SIGKILL);
-                while wait::child(number, option::EXITED | option::ALL) == Err(Errno::EINTR) {}
-                self.forget(place.born.number);
-                channel::close(&[place.pidfd]);
-                *place = Together { born: nothing(why), pidfd: -1 };
-            }
-        }
-        let mut lot = Lot::new(self.line);
-        for place in together {
-            lot.add(place.born, place.pidfd).then_some(())?;
-        }
-        Some(lot)
-    }
-
-    /// Makes one item; gives its pidfd too, or -1.
-    fn bear(&mut self, item: &message::Birth<'_>) -> (Born, i32) {
-        let Ok(plan) = Plan::check(item.plan, Engine::Vfork) else { return (nothing(Errno::EINVAL), -1) };
-        let mut count = 0;
-        for (place, given) in self.lent.iter_mut().zip(item.descriptors()) {
-            *place = self.numbers.get(given).copied().unwrap_or(-1);
-            count += 1;
-        }
-        let Some(lent) = self.lent.get_mut(..count).filter(|lent| lent.len() == plan.descriptors()) else {
-            return (nothing(Errno::EINVAL), -1);
-        };
-        if let Some(op) = reach::strays(&plan, self.floor) {
-            return (Born { number: 0, op, errno: Errno::EBADF.0 as u32, pidfd: 0 }, -1);
-        }
-        // Before there is a child: one that is born can be remembered.
-        let labels = if item.label == 0 { Ok(()) } else { self.labels.prepare() };
-        let keep = item.flags & flag::KEPT != 0;
-        if let Err(errno) = labels.and_then(|()| if keep { self.kept.prepare() } else { Ok(()) }) {
-            return (nothing(errno), -1);
-        }
-        let cgroup = item.cgroup.and_then(|index| self.numbers.get(index as usize).copied());
-        let parent = item.flags & flag::PARENT != 0;
-        let cradle = Cradle { cgroup, parent, namespaces: item.namespaces };
-        let mut more =
-            match Body::zeroed(if plan.scratch() > self.scratch.len() { plan.scratch() * 8 } else { 0 }) {
-                Ok(more) => more,
-                Err(errno) => return (nothing(errno), -1),
-            };
-        let scratch = if plan.scratch() > self.scratch.len() {
-            // SAFETY: any bytes are words, and a mapping is aligned.
-            unsafe { more.bytes_mut().align_to_mut::<u64>() }.1
-        } else {
-            &mut *self.scratch
-        };
-        let groups = match if item.flags & flag::WITHOUT_GROUPS != 0 { give_up_groups() } else { Ok(None) } {
-            Ok(groups) => groups,
-            Err(errno) => return (nothing(errno), -1),
-        };
-        // SAFETY: any words are bytes.
-        let stack = unsafe { self.stack.align_to_mut::<u8>() }.1;
-        // SAFETY: checked for this engine above; every signal is blocked here, for ever; the batch's descriptors stay open until it is done.
-        let born = unsafe { birth::give(&plan, lent, Room { stack, scratch }, cradle) };
-        if let Some(groups) = groups {
-            // What was given up a moment ago by whoever has the right to set them.
-            let _ = process::set_groups(groups.bytes().as_chunks().0);
-        }
-        match born {
-            Birth::Child(Newborn { number, pidfd }) if parent => {
-                (Born { number, op: 0, errno: 0, pidfd: 1 }, pidfd)
-            }
-            Birth::Child(Newborn { number, pidfd }) => {
-                let stops = if item.flags & flag::STOPS != 0 { known::STOPS } else { 0 };
-                self.know(number, known::BIRTH | stops | if keep { known::KEPT } else { 0 });
-                self.labels.set(number, item.label);
-                if item.flags & flag::UNHELD != 0 {
-                    channel::close(&[pidfd]);
-                    return (Born { number, op: 0, errno: 0, pidfd: 0 }, -1);
-                }
-                (Born { number, op: 0, errno: 0, pidfd: 1 }, pidfd)
-            }
-            Birth::Failed(Newborn { number, pidfd }, fault) => {
-                let fault = Born { number: 0, op: fault.op, errno: fault.errno.0 as u32, pidfd: 0 };
-                if parent {
-                    return (Born { number, pidfd: 1, ..fault }, pidfd);
-                }
-                while wait::child(number as i32, option::EXITED | option::ALL) == Err(Errno::EINTR) {}
-                channel::close(&[pidfd]);
-                (fault, -1)
-            }
-            Birth::None(errno) => (nothing(errno), -1),
-        }
-    }
-}
-
-/// A birth of a batch that is not answered yet.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Together {
-    born: Born,
-    pidfd: i32,
-}
-
-/// Waits for the stop of a child that is on its way to it; `false` when it ended instead.
-fn has_stopped(number: i32) -> bool {
-    loop {
-        match wait::child(number, option::STOPPED | option::EXITED | option::ALL | option::NO_WAIT) {
-            Ok(Some((Change::Stopped(_), _))) => {
-                let _ = wait::child(number, option::STOPPED | option::ALL | option::NO_HANG);
-                return true;
-            }
-            Err(Errno::EINTR) => {}
-            _ => return false,
-        }
-    }
-}
-
-/// Gives up the supplementary groups, and gives them to be set again; `None` when there are none.
-fn give_up_groups() -> Result<Option<Body<'static>>> {
-    let count = process::read_groups(&mut [])?;
-    if count == 0 {
-        return Ok(None);
-    }
-    let mut groups = Body::zeroed(count * 4)?;
-    process::read_groups(groups.bytes_mut().as_chunks_mut().0)?;
-    process::set_groups(&[])?;
-    Ok(Some(groups))
 }
 
 /// What is known of a child.

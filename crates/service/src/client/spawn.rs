@@ -124,6 +124,7 @@ impl Wish {
             cgroup: self.parcel.cgroup(),
             flags: 0,
             namespaces: 0,
+            template: None,
         }
     }
 }
@@ -136,6 +137,7 @@ fn birth_of_nursery(nursery: &NurseryPlan) -> Birth<'_> {
         cgroup: nursery.cgroup(),
         flags: if nursery.without_groups() { flag::WITHOUT_GROUPS } else { 0 },
         namespaces: nursery.namespaces(),
+        template: None,
     }
 }
 

@@ -161,6 +161,7 @@ fn select(
             cgroup,
             flags: birth.flags,
             namespaces: birth.namespaces,
+            template: u32::MAX,
             ..Item::default()
         };
         head.extend(labelled(item, *id).encode());

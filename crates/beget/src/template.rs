@@ -1,0 +1,238 @@
+//! A template, which makes copies of itself, and a product, which is one: suspended, and given things until it is started.
+//!
+//! Safety idea: a copy is held before it is told anything: it puts on the same ruleset once more, so that it is in a domain of its own and
+//! reaches neither its template nor another copy, and the whole filter of the command. Whoever holds a product's channel has it built, and
+//! nobody else; starting it gives that up.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use beget_authority::limit::Resource;
+use beget_plan::link::{self, Link};
+use beget_plan::{Fault as Failed, Op};
+use beget_sys::Errno;
+
+use crate::command::Prepared;
+use crate::embryo::{Answer, Birth, Channel, Construct, Part, Taken, gone};
+use crate::error::{Error, Fault, Result};
+use crate::nursery::{Delivery, Nursery, Request};
+use crate::process::Process;
+use crate::writer::{Step, tell};
+
+/// What every copy is held to.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    pub(crate) own_session: bool,
+    /// The limit of open files, which the template does without.
+    pub(crate) files: Option<Resource>,
+    pub(crate) prepared: Arc<Prepared>,
+}
+
+/// The right to have a template make copies of itself: an unmodified program that was stopped where it is ready, with a stub beside it.
+///
+/// It is made by [`Command::spawn_template`](crate::Command::spawn_template) and whoever puts the stub into the process; until then nothing
+/// answers. Dropping it closes its channel, and the template ends.
+#[derive(Debug)]
+pub struct Template {
+    nursery: Nursery,
+    channel: OwnedFd,
+    hold: Hold,
+}
+
+/// A copy of a template: an embryo whose memory is the program's, and whose descriptors below [`Template::SCRATCH`] are.
+///
+/// Dropping it ends it, and nothing of it is left.
+#[derive(Debug)]
+pub struct Product {
+    birth: Birth,
+    channel: Channel,
+    /// The words of what it was told at its birth, as long as it has not answered to that.
+    first: Option<Vec<Step>>,
+    held: Arc<Vec<beget_authority::Opened>>,
+}
+
+impl Template {
+    /// The number of the template's channel in the template, and of each copy's in that.
+    pub const CHANNEL: i32 = 1000;
+    /// A number that a copy uses for a moment: the program's own are below it.
+    pub const SCRATCH: i32 = Template::CHANNEL - 1;
+    /// How many open files a template may have at least: its channel, and what comes over it.
+    pub const NUMBERS: u64 = Template::CHANNEL as u64 + 280;
+
+    pub(crate) fn new(nursery: Nursery, channel: OwnedFd, hold: Hold) -> Template {
+        Template { nursery, channel, hold }
+    }
+
+    /// The nursery whose children template and products are.
+    #[must_use]
+    pub fn nursery(&self) -> &Nursery {
+        &self.nursery
+    }
+
+    /// What every copy does first: a session of its own where the template has one, then what holds it.
+    #[must_use]
+    pub fn first_part(&self) -> Part<'_> {
+        let mut part = Part::new();
+        if self.hold.own_session {
+            part.push(Op::NewSession {}, "session");
+        }
+        let authority = &self.hold.prepared.authority;
+        if let Some(ruleset) = &authority.ruleset {
+            let source = part.lend(ruleset.as_fd());
+            let (slot, first) = (Template::SCRATCH, Template::SCRATCH as u32);
+            part.push(Op::Place { source, slot, closing: 1 }, "Landlock ruleset");
+            part.push(Op::Landlock { slot }, "Landlock ruleset");
+            part.push(Op::Close { first, last: first }, "closing descriptors");
+        }
+        if let Some(filter) = &authority.filter {
+            let instructions = part.writer.draft.filter(filter);
+            part.push(Op::Filter { instructions }, "seccomp filter");
+        }
+        part
+    }
+
+    /// Has a copy made that does `part` first and then waits to be told more; that it has done so is looked at by the next thing that it is
+    /// told, or by [`Product::is_ready`].
+    ///
+    /// # Errors
+    /// Those of a birth; a template or nursery that has ended.
+    pub fn product(&self, part: &Part<'_>) -> Result<Product> {
+        let (link, theirs) = pair()?;
+        let (birth, steps) = self.bear(part, theirs)?;
+        let channel = Channel::of_copy(link);
+        Ok(Product { birth, channel, first: Some(steps), held: Arc::clone(&self.hold.prepared.held) })
+    }
+
+    /// Has a copy made that does `part` and goes on as its program at once.
+    ///
+    /// # Errors
+    /// As for [`product`](Template::product), and those of the part's operations: nothing is left of the copy then.
+    pub fn start(&self, mut part: Part<'_>) -> Result<Process> {
+        self.finish(&mut part);
+        let (link, theirs) = pair()?;
+        let (birth, steps) = self.bear(&part, theirs)?;
+        let mut channel = Channel::of_copy(link);
+        let held = Arc::clone(&self.hold.prepared.held);
+        become_process(birth, channel.hear()?, &steps, held)
+    }
+
+    /// Adds what comes last: the limit of open files, and going on.
+    fn finish(&self, part: &mut Part<'_>) {
+        if let Some(limit) = self.hold.files {
+            part.set_limit(limit);
+        }
+        part.push(Op::Resume {}, "going on");
+    }
+
+    fn bear(&self, part: &Part<'_>, theirs: OwnedFd) -> Result<(Birth, Vec<Step>)> {
+        let plan = part.encode();
+        part.check(&plan)?;
+        let mut descriptors = part.descriptors.clone();
+        descriptors.push(theirs.as_fd());
+        let request = Request {
+            plan: &plan,
+            descriptors,
+            cgroup: None,
+            own: false,
+            stops: true,
+            template: Some(self.channel.as_fd()),
+        };
+        let child = match self.nursery.inner.deliver(&[request], false)?.pop() {
+            Some(Delivery::Child(child, news)) => (child, news),
+            Some(Delivery::None(Errno::EPIPE)) => {
+                return Err(Error::new("template", "it has ended", Fault::Kernel));
+            }
+            Some(Delivery::None(errno)) => return Err(Error::kernel("template", errno, Fault::Kernel)),
+            _ => return Err(Error::new("template", "its answer means nothing", Fault::Beget)),
+        };
+        let steps = part.writer.steps.clone();
+        Ok((Birth { nursery: Arc::clone(&self.nursery.inner), child: Some(child) }, steps))
+    }
+}
+
+fn pair() -> Result<(Link, OwnedFd)> {
+    link::pair().map_err(|errno| Error::kernel("product", errno, Fault::Kernel))
+}
+
+/// The channel itself: readable when the template has ended.
+impl AsFd for Template {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+impl Product {
+    /// Its process number: for messages, and for whoever looks at its memory.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.birth.child.as_ref().map_or(0, |(child, _)| child.number)
+    }
+
+    /// Waits until it has done what it was told at its birth.
+    ///
+    /// # Errors
+    /// Those of the operations; one that has ended.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let Some(steps) = self.first.take() else { return Ok(()) };
+        match self.channel.hear()? {
+            Taken::Done(_) => Ok(()),
+            Taken::Left => Err(gone()),
+            Taken::Failed(fault) => Err(tell(fault, &steps)),
+        }
+    }
+
+    /// Ends its construction: does `part`, closes the channel at both ends, and goes on as the program, the stub unmapped.
+    ///
+    /// # Errors
+    /// Those of the operations, of its birth too. It has ended then.
+    pub fn start(mut self, template: &Template, mut part: Part<'_>) -> Result<Process> {
+        template.finish(&mut part);
+        let plan = part.encode();
+        part.check(&plan)?;
+        // Before it is known whether it is ready: it reads one after the other.
+        self.channel.say(Template::CHANNEL as u32, &plan, &part.descriptors)?;
+        self.wait_ready()?;
+        let taken = self.channel.hear()?;
+        become_process(self.birth, taken, &part.writer.steps, self.held)
+    }
+}
+
+fn become_process(
+    birth: Birth,
+    taken: Taken,
+    steps: &[Step],
+    held: Arc<Vec<beget_authority::Opened>>,
+) -> Result<Process> {
+    match taken {
+        Taken::Left => {
+            let mut process = birth.into_process()?;
+            process.held = held;
+            Ok(process)
+        }
+        Taken::Failed(fault) => Err(tell(fault, steps)),
+        Taken::Done(_) => Err(Error::new("product", "it did not start", Fault::Beget)),
+    }
+}
+
+impl Construct for Product {
+    fn apply(&mut self, part: &Part<'_>) -> Result<Vec<Answer>> {
+        self.wait_ready()?;
+        let plan = part.encode();
+        part.check(&plan)?;
+        match self.channel.tell(Template::CHANNEL as u32, &plan, &part.descriptors)? {
+            Taken::Done(answers) => part.read_answers(&answers),
+            Taken::Failed(Failed { op, errno }) => Err(tell(Failed { op, errno }, &part.writer.steps)),
+            Taken::Left => Err(gone()),
+        }
+    }
+}
+
+/// The pidfd.
+impl AsFd for Product {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.birth.child {
+            Some((child, _)) => child.pidfd.as_fd(),
+            None => self.channel.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Factories: a program that is started once and spawned many times.
+//!
+//! A **template** is the program's process, stopped at its **ready point**; a **product** is a copy of it, which goes on from there. What
+//! stands between the two is the stub of `beget-plan`, put beside an unmodified program from outside: [`tracee`] stops it, makes calls in
+//! it, and plants the stub.
+//!
+//! # Safety idea
+//!
+//! All that is done to a program is done before it is ready to be copied, by the thread that traces it, and is looked at before it is
+//! trusted: what cannot be copied truly is refused by name. This crate forbids `unsafe`.
+
+#![forbid(unsafe_code)]
+
+pub mod tracee;
+
+pub use beget::{Error, Fault, Result};
