@@ -1,0 +1,116 @@
+//! The answer: what a factory's products hold, and whom they could tell.
+//!
+//! Safety idea: what is not sealed is never confined, whatever it holds; an answer names what it does not speak of.
+
+use beget::Enforced;
+
+use super::constituent::{Constituent, Discretion};
+use super::digest::Digest;
+use super::hole::{Hole, HoleIdentity};
+
+/// What no answer here speaks of.
+pub const OUT_OF_SCOPE: &[&str] = &[
+    "covert and timing channels: processor time, caches, page cache, memory pressure, the order and times of scheduling",
+    "the kernel itself, and whoever may do anything on this machine (root outside of namespaces)",
+    "what the requestor gives: arguments, capabilities and streams of its own are its own to judge",
+    "how a product ends, and when: the requestor is told, and who sees process numbers",
+];
+
+/// Anything that has holes: a factory counts as its own holes do.
+pub trait Holes {
+    /// Whether nothing more can be inserted.
+    fn is_sealed(&self) -> bool;
+    /// Its holes.
+    fn holes(&self) -> &[Hole];
+}
+
+/// Whether the products of a factory are confined, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// Nothing can be inserted any more.
+    pub sealed: bool,
+    /// Every way on which a product could tell someone; each once.
+    pub holes: Vec<Hole>,
+    /// All that it gives to each product.
+    pub constituents: Vec<Constituent>,
+    /// Of the image, its loader and interpreter, and all constituents together.
+    pub image: Option<Digest>,
+    /// The promises made of a product, and which feature of the kernel keeps each.
+    pub enforced: Vec<Enforced>,
+    /// What this does not speak of.
+    pub out_of_scope: &'static [&'static str],
+}
+
+impl Confinement {
+    /// Whether a product can tell nobody but through the holes that `authorised` names. Never, when it is not sealed.
+    #[must_use]
+    pub fn is_confined(&self, authorised: &[HoleIdentity]) -> bool {
+        let allowed = |hole: &Hole| authorised.iter().any(|one| one.covers(&hole.identity));
+        self.sealed && self.holes.iter().all(allowed)
+    }
+
+    /// KeyKOS's test: whether its holes are among those of `other`, a factory that is trusted already. Neither may be unsealed.
+    #[must_use]
+    pub fn compare(&self, other: &Confinement) -> bool {
+        let theirs: Vec<HoleIdentity> = other.holes.iter().map(|hole| hole.identity.clone()).collect();
+        other.sealed && self.is_confined(&theirs)
+    }
+
+    /// One line for each thing that is held, with what holds it.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let discreet = self.constituents.iter().filter_map(|one| match &one.discretion {
+            Discretion::Discreet { why, held_by } => Some(format!("{}: {why}; held by {held_by}", one.name)),
+            Discretion::Hole(_) => None,
+        });
+        let kept = |line: &Enforced| Some(format!("{}; held by {}", line.promise.what(), line.by?));
+        discreet.chain(self.enforced.iter().filter_map(kept)).collect()
+    }
+}
+
+impl Holes for Confinement {
+    fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    fn holes(&self) -> &[Hole] {
+        &self.holes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::hole::Access;
+
+    fn with_holes(sealed: bool, ports: &[u16]) -> Confinement {
+        let hole = |port: &u16| {
+            Hole::new(HoleIdentity::new("tcp-connect", port, Access::USE), "a port", "it is connected to")
+        };
+        let holes = ports.iter().map(hole).collect();
+        let (constituents, enforced) = (Vec::new(), Vec::new());
+        Confinement { sealed, holes, constituents, image: None, enforced, out_of_scope: OUT_OF_SCOPE }
+    }
+
+    #[test]
+    fn unsealed_is_never_confined() {
+        assert!(with_holes(true, &[]).is_confined(&[]));
+        assert!(!with_holes(false, &[]).is_confined(&[]));
+        assert!(!with_holes(false, &[]).compare(&with_holes(true, &[])));
+        assert!(!with_holes(true, &[]).compare(&with_holes(false, &[])));
+    }
+
+    #[test]
+    fn one_is_as_good_as_another_when_its_holes_are_among_the_others() {
+        let (none, one, two, other) = (
+            with_holes(true, &[]),
+            with_holes(true, &[1]),
+            with_holes(true, &[1, 2]),
+            with_holes(true, &[3]),
+        );
+        assert!(none.compare(&one) && one.compare(&two) && two.compare(&two));
+        assert!(!one.compare(&none) && !two.compare(&one) && !other.compare(&two));
+        assert!(one.is_confined(&["tcp-connect:1:use".parse().unwrap()]));
+        assert!(!two.is_confined(&["tcp-connect:1:use".parse().unwrap()]));
+    }
+}

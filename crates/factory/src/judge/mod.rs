@@ -1,0 +1,18 @@
+//! Judging: whom a factory's products could tell, and what each constituent is.
+//!
+//! Everything that each product gets is a **constituent**. One through which a product could tell someone is a **hole**, any other is
+//! discreet. The answer is a [`Confinement`].
+//!
+//! # Safety idea
+//!
+//! What is not known to be discreet is a hole. What is judged is what an open descriptor is, never what a name says.
+
+mod confinement;
+mod constituent;
+mod digest;
+mod hole;
+
+pub use confinement::{Confinement, Holes, OUT_OF_SCOPE};
+pub use constituent::{Constituent, Discretion};
+pub use digest::{Digest, DigestKind};
+pub use hole::{Access, Hole, HoleIdentity};
