@@ -43,6 +43,10 @@ fn every_operation() -> Vec<(Op, Draft)> {
     add(&|_| Op::Protect { at: AT, length: PAGE, how: 0 });
     add(&|draft| Op::Write { at: AT, bytes: draft.bytes(b"changed") });
     add(&|_| Op::Read { at: AT, length: 16 });
+    add(&|draft| {
+        let at = draft.bytes(&[AT.to_ne_bytes(), PAGE.to_ne_bytes()].concat()).at;
+        Op::Populate { ranges: Span { at, count: 1 }, how: mapping::WRITE }
+    });
     add(&|_| Op::Place { source: 0, slot: 5, closing: 0 });
     add(&|_| Op::Close { first: 0, last: u32::MAX });
     add(&|_| Op::ChangeDirectoryTo { source: 0 });

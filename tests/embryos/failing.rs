@@ -96,6 +96,25 @@ fn memory_that_is_not_there() {
     for at in [0, 8, AT, u64::MAX, u64::MAX - 2, 1 << 47, 0xffff_ffff_ff60_0000] {
         fails(Part::new().write(at, b"text"), &format!("write 4 bytes at {at:#x}"), libc::EFAULT);
     }
+    for (at, length, errno) in [
+        (AT, PAGE, libc::ENOMEM),
+        (AT + 8, PAGE, libc::EINVAL),
+        (AT, 0, libc::EINVAL),
+        (AT, u64::MAX, libc::ENOMEM),
+        (1 << 47, PAGE, libc::ENOMEM),
+    ] {
+        fails(Part::new().populate(true, &[(at, length)]), "memory that is to be there", errno);
+        fails(Part::new().populate(false, &[(at, length)]), "memory that is to be there", errno);
+    }
+    let mut read_only = embryo();
+    read_only.map(AT, PAGE, Protection::READ).expect("map");
+    let populate = [(AT, PAGE)];
+    fails_in(
+        &mut read_only,
+        Part::new().populate(true, &populate),
+        "memory that is to be there",
+        libc::EINVAL,
+    );
     for at in [0, AT, u64::MAX, 1 << 63] {
         fails(Part::new().read(at, 4), &format!("read 4 bytes at {at:#x}"), libc::EFAULT);
     }

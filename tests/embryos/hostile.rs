@@ -132,6 +132,10 @@ fn operations_on_the_stubs_own_are_refused() {
         let stop =
             Op::Map { at: AT, length: u64::MAX, page: u32::MAX, how: 7 | mapping::REPLACE, source: u32::MAX };
         assert_eq!(one(4, stop), Some(libc::ENOMEM as u32));
+        let outside = Op::Populate { ranges: Span { at: 2, count: 1 << 28 }, how: mapping::WRITE };
+        assert_eq!(one(4, outside), Some(libc::EINVAL as u32));
+        let odd = Op::Populate { ranges: Span { at: 0, count: 0 }, how: 3 };
+        assert_eq!(one(4, odd), Some(libc::EINVAL as u32));
         let outside = Op::Write { at: AT, bytes: Span { at: 2, count: u32::MAX } };
         assert_eq!(one(4, outside), Some(libc::EINVAL as u32));
         let long = Op::Read { at: AT, length: u32::MAX };

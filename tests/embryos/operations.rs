@@ -62,6 +62,31 @@ fn memory_is_written_and_read() {
     assert!(embryo.read(AT + (1 << 30), large.len() as u32).expect("read") == large);
 }
 
+/// Which pages from `AT` on are there, and which of them are the process's alone.
+fn there(number: u32, pages: usize) -> Vec<(bool, bool)> {
+    use std::os::unix::fs::FileExt;
+    let table = File::open(format!("/proc/{number}/pagemap")).expect("it is there, and ours");
+    let mut words = vec![0; pages * 8];
+    table.read_exact_at(&mut words, AT / PAGE * 8).expect("a word for each page");
+    let words = words.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
+    words.map(|word| (word >> 63 & 1 == 1, word >> 56 & 1 == 1)).collect()
+}
+
+#[test]
+fn memory_is_there_before_it_is_used() {
+    let mut embryo = embryo();
+    embryo.map(AT, 5 * PAGE, Protection::WRITE).expect("map");
+    let (no, read, written) = ((false, false), (true, false), (true, true));
+    assert_eq!(there(embryo.id(), 5), [no; 5]);
+    embryo.apply(Part::new().populate(true, &[(AT, PAGE), (AT + 2 * PAGE, 2 * PAGE)])).expect("pages");
+    embryo.apply(Part::new().populate(false, &[(AT, 2 * PAGE)])).expect("pages");
+    assert_eq!(there(embryo.id(), 5), [written, read, written, written, no]);
+    assert_eq!(embryo.read(AT, 5 * PAGE as u32).expect("read"), vec![0; 5 * PAGE as usize]);
+    embryo.write(AT, b"text").expect("write");
+    embryo.apply(Part::new().populate(true, &[(AT, 5 * PAGE)]).populate(true, &[])).expect("pages");
+    assert_eq!(embryo.read(AT, 4).expect("read"), b"text");
+}
+
 #[test]
 fn a_file_is_mapped_from_a_page_on() {
     let scratch = Scratch::new();

@@ -184,6 +184,10 @@ impl<'a> Plan<'a> {
             }
             Op::Write { bytes, .. } => self.bytes(bytes).map(drop),
             Op::Read { length, .. } => self.answer(length as usize),
+            Op::Populate { ranges, how } => {
+                self.words(ranges, size_of::<[u64; 2]>())?;
+                (how == mapping::READ || how == mapping::WRITE).then_some(())
+            }
             Op::MemoryMap { fields, executable } => {
                 self.source_or_none(executable)?;
                 self.words(fields, 8).filter(|fields| fields.len() == size_of::<MemoryMap>()).map(drop)

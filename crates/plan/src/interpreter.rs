@@ -149,6 +149,10 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, bench: &mut Bench<'_>, answered: &mut
             // SAFETY: whoever runs a plan that reads answers for the memory, and has nobody beside it who changes what is mapped.
             unsafe { beget_sys::memory::copy_from(at as usize, place) }
         }
+        Op::Populate { ranges, how } => {
+            let ranges = plan.words(ranges, size_of::<[u64; 2]>()).ok_or(Errno::EINVAL)?;
+            memory::populate(ranges, how)
+        }
         Op::MemoryMap { fields, executable } => {
             let fd = source_or_none(descriptors, executable)?;
             memory::tell_map(plan.words(fields, 8).ok_or(Errno::EINVAL)?, fd)

@@ -121,6 +121,23 @@ pub(crate) unsafe fn write(home: &Home, at: u64, bytes: &[u8]) -> Result<()> {
     unsafe { memory::copy_to(at as usize, bytes) }
 }
 
+/// Has memory be there. The runner's own may be among it: nothing changes in it.
+pub(crate) fn populate(ranges: &[u8], how: u32) -> Result<()> {
+    let write = how == mapping::WRITE;
+    let advice = if write { memory::advice::POPULATE_WRITE } else { memory::advice::POPULATE_READ };
+    let (numbers, _) = ranges.as_chunks();
+    let (pairs, _) = numbers.as_chunks();
+    for [at, length] in pairs {
+        let (at, length) = whole_pages(u64::from_ne_bytes(*at), u64::from_ne_bytes(*length))?;
+        match memory::advise(at, length, advice) {
+            // A kernel that has no such advice refuses it for our own stack too.
+            Err(Errno::EINVAL) if !memory::can_populate() => return Ok(()),
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
 /// Tells the kernel where things are. What only privilege may set is left out where there is none.
 pub(crate) fn tell_map(fields: &[u8], executable: i32) -> Result<()> {
     let mut words = [0u64; size_of::<MemoryMap>() / 8];

@@ -310,6 +310,11 @@ operations! {
     33 Read { /// Where.
         at: u64, /// Bytes.
         length: u32 } fresh;
+    /// Has memory be there before it is used, so that the program finds it without a fault. It changes nothing of what is in it: a kernel
+    /// that has no such advice (before Linux 5.14) is not an error.
+    62 Populate { /// Pairs of numbers of eight bytes: where, and how many bytes; whole pages.
+        ranges: Span, /// [`mapping::READ`] as if it was read, or [`mapping::WRITE`] as if it was written to.
+        how: u32 } fresh;
     /// Tells the kernel where the parts of the program's memory are, for `/proc` and `brk`.
     34 MemoryMap { /// [`beget_sys::process::MemoryMap`], 13 numbers of eight bytes.
         fields: Span, /// Index of the executable file into the descriptors that came with the plan, or [`mapping::NO_FILE`]. A kernel

@@ -179,6 +179,13 @@ pub unsafe fn copy_from(at: usize, bytes: &mut [u8]) -> Result<()> {
     transfer(nr::PROCESS_VM_READV, &local, at)
 }
 
+/// Whether the kernel has the advice to populate memory: it is asked for the caller's own stack.
+#[must_use]
+pub fn can_populate() -> bool {
+    let here = 0usize;
+    advise(&raw const here as usize & !(PAGE - 1), 1, advice::POPULATE_READ).is_ok()
+}
+
 /// Makes every page of a range be there, for reading or writing; `false` where the kernel has no such advice.
 fn is_there(at: usize, length: usize, advice: usize) -> Result<bool> {
     if length == 0 {
@@ -190,11 +197,9 @@ fn is_there(at: usize, length: usize, advice: usize) -> Result<bool> {
     }
     let page = at & !(PAGE - 1);
     let reach = at.checked_add(length).ok_or(crate::Errno::EFAULT)? - page;
-    let own = &raw const page as usize & !(PAGE - 1);
     match advise(page, reach, advice) {
         Ok(()) => Ok(true),
-        // Before Linux 5.14 there is no such advice, for our own stack neither.
-        Err(crate::Errno::EINVAL) if advise(own, 1, advice).is_err() => Ok(false),
+        Err(crate::Errno::EINVAL) if !can_populate() => Ok(false),
         Err(_) => Err(crate::Errno::EFAULT),
     }
 }

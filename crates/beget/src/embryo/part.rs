@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use beget_authority::limit::Resource;
 use beget_plan::encoding::LONGEST;
 use beget_plan::message::MOST_GIVEN;
-use beget_plan::op::mapping;
+use beget_plan::op::{Span, mapping};
 use beget_plan::{Engine, Malformed, Op, Plan};
 use beget_sys::Errno;
 
@@ -156,6 +156,22 @@ impl<'fd> Part<'fd> {
     /// Fails with `EFAULT`.
     pub fn read(&mut self, at: u64, length: u32) -> &mut Part<'fd> {
         self.push(Op::Read { at, length }, format!("read {length} bytes at {at:#x}"))
+    }
+
+    /// Has ranges of whole pages (where, and how many bytes) be there before they are used: as if they were written to, or only as if they
+    /// were read. Nothing changes in them. Before Linux 5.14 it does nothing.
+    ///
+    /// Fails with `ENOMEM` when something there is not mapped, and with `EFAULT` when it may not be written, or read; some may be there then
+    /// (`man 2 madvise`, `MADV_POPULATE_WRITE`).
+    pub fn populate(&mut self, writes: bool, ranges: &[(u64, u64)]) -> &mut Part<'fd> {
+        let numbers: Vec<u8> = ranges
+            .iter()
+            .flat_map(|(at, length)| [at.to_ne_bytes(), length.to_ne_bytes()].concat())
+            .collect();
+        let at = self.writer.draft.bytes(&numbers).at;
+        let how = if writes { mapping::WRITE } else { mapping::READ };
+        let ranges = Span { at, count: ranges.len() as u32 };
+        self.push(Op::Populate { ranges, how }, "memory that is to be there")
     }
 
     /// Gives a descriptor, in a slot of this number; what was in it is closed.
