@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 pub mod judge;
+pub mod ready;
 pub mod tracee;
 
 pub use beget::{Error, Fault, Result};
+pub use ready::{Point, Ready};

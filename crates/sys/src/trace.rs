@@ -80,7 +80,9 @@ pub enum Stop {
     Signal(i32),
     /// It enters a call, or leaves one ([`option::TELL_CALLS_APART`]).
     Call,
-    /// An event (`PTRACE_EVENT_*`): 4 an exec, 6 its end, 128 a stop of its group or an interrupt.
+    /// Its group is stopped by this signal.
+    Group(i32),
+    /// An event (`PTRACE_EVENT_*`): 4 an exec, 6 its end, 128 an interrupt, or news of its group.
     Event(i32),
 }
 
@@ -89,7 +91,7 @@ impl Stop {
     pub const EXEC: Stop = Stop::Event(4);
     /// It is about to end.
     pub const EXIT: Stop = Stop::Event(6);
-    /// It was interrupted, or its group was stopped.
+    /// It was interrupted, or its group goes on.
     pub const STOP: Stop = Stop::Event(128);
 }
 
@@ -134,8 +136,8 @@ pub fn go_on_to_call(process: i32, signal: i32) -> Result<()> {
 ///
 /// # Errors
 /// As for [`interrupt`].
-pub fn step(process: i32) -> Result<()> {
-    ask(SINGLE_STEP, process, 0, 0).map(drop)
+pub fn step(process: i32, signal: i32) -> Result<()> {
+    ask(SINGLE_STEP, process, 0, signal as usize).map(drop)
 }
 
 /// Lets it go on, untraced.
@@ -211,6 +213,7 @@ pub fn next_stop(process: i32, wait: bool) -> Result<Option<Stop>> {
     const THIS_THREAD: usize = 0x2000_0000;
     const ALL: usize = 0x4000_0000;
     const TRAP: i32 = 5;
+    const STOPPED: i32 = 128;
     let (mut status, options) = (0i32, ALL | THIS_THREAD | if wait { 0 } else { NO_HANG });
     // SAFETY: the kernel writes one number on this stack.
     let found = unsafe { arch::call4(nr::WAIT4, process as usize, (&raw mut status) as usize, options, 0) }?;
@@ -219,6 +222,7 @@ pub fn next_stop(process: i32, wait: bool) -> Result<Option<Stop>> {
     }
     let (signal, event) = (status >> 8 & 0xff, status >> 16);
     Ok(Some(match status & 0x7f {
+        0x7f if event == STOPPED && signal != TRAP => Stop::Group(signal),
         0x7f if event != 0 => Stop::Event(event),
         0x7f if signal == TRAP | 0x80 => Stop::Call,
         0x7f => Stop::Signal(signal),

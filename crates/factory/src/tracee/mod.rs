@@ -3,10 +3,17 @@
 //! Safety idea: it is killed when the thread that traces it ends or this is dropped, so none is left that was only half changed. Only a
 //! program that was let go of, with the stub in it, lives on.
 
+mod call;
 mod context;
+mod objects;
 mod plant;
+mod reach;
+mod run;
+mod waits;
 
 pub use context::Context;
+pub use objects::Mapping;
+pub(crate) use objects::Objects;
 pub use plant::Planted;
 
 use std::fs::File;
@@ -16,6 +23,7 @@ use beget::Process;
 use beget_sys::trace::{self, General, Stop, option};
 use beget_sys::{Errno, wait};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Fault, Result};
 
@@ -31,10 +39,22 @@ pub struct Tracee {
     pub registers: General,
     /// A `syscall` instruction in its memory.
     instruction: Option<u64>,
+    /// It was continued from here, and is told so still.
+    continued: bool,
+    /// When it must be ready, and what was promised.
+    deadline: Option<(Instant, Duration)>,
+    /// It was interrupted, and has not stopped for that.
+    interrupted: bool,
 }
 
 pub(crate) fn failed(step: &str, errno: Errno) -> Error {
     Error::kernel(format!("template: {step}"), errno, Fault::Kernel)
+}
+
+/// Opened by number, which is its own as long as it is traced.
+fn memory_of(number: i32) -> Result<File> {
+    let memory = File::options().read(true).write(true).open(format!("/proc/{number}/mem"));
+    memory.map_err(|error| Error::io("template: its memory", error))
 }
 
 impl Tracee {
@@ -47,52 +67,36 @@ impl Tracee {
         let number = process.id() as i32;
         let options = option::TELL_CALLS_APART | option::KILLED_WITH_TRACER | option::EXEC;
         trace::seize(number, options).map_err(|errno| failed("tracing", errno))?;
-        // Opened by number, which is its own as long as it is traced.
-        let memory = File::options().read(true).write(true).open(format!("/proc/{number}/mem"));
-        let memory = memory.map_err(|error| Error::io("template: its memory", error))?;
         let mut tracee = Tracee {
             process: Some(process),
             number,
-            memory,
+            memory: memory_of(number)?,
             registers: General::default(),
             instruction: None,
+            continued: false,
+            deadline: None,
+            interrupted: false,
         };
         tracee.await_stop()?;
-        // The stop of its group ends, and it stays where it is; of both it will be told once more.
-        const SIGCONT: i32 = 18;
-        if let Some(process) = &tracee.process {
-            wait::send_signal(process.as_fd(), SIGCONT).map_err(|errno| failed("continuing", errno))?;
-        }
+        tracee.continue_group()?;
         tracee.refresh()?;
         Ok(tracee)
+    }
+
+    /// Ends the stop of its group, which keeps it where it is; it is told of that once more.
+    fn continue_group(&mut self) -> Result<()> {
+        const SIGCONT: i32 = 18;
+        if let Some(process) = &self.process {
+            wait::send_signal(process.as_fd(), SIGCONT).map_err(|errno| failed("continuing", errno))?;
+            self.continued = true;
+        }
+        Ok(())
     }
 
     /// Its process number.
     #[must_use]
     pub fn number(&self) -> i32 {
         self.number
-    }
-
-    /// Waits for its next stop.
-    ///
-    /// # Errors
-    /// One that ended.
-    pub fn await_stop(&mut self) -> Result<Stop> {
-        loop {
-            match trace::next_stop(self.number(), true) {
-                Ok(Some(Stop::Exited(code))) => {
-                    let words = format!("the program ended with {code} before it was ready");
-                    return Err(Error::new("template", words, Fault::NotRunnable));
-                }
-                Ok(Some(Stop::Killed(signal))) => {
-                    let words = format!("the program was ended by signal {signal} before it was ready");
-                    return Err(Error::new("template", words, Fault::NotRunnable));
-                }
-                Ok(Some(stop)) => return Ok(stop),
-                Ok(None) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(failed("waiting", errno)),
-            }
-        }
     }
 
     /// Reads its registers anew, after a stop.
@@ -128,76 +132,6 @@ impl Tracee {
         let mut bytes = [0; 8];
         self.read(at, &mut bytes)?;
         Ok(u64::from_ne_bytes(bytes))
-    }
-
-    /// Has it make a call of the system, and gives what that answered. Its registers are then what they were.
-    ///
-    /// # Errors
-    /// What the kernel answered to the call, told as `step`; a program without a `syscall` instruction.
-    pub fn call(&mut self, step: &str, call: u32, arguments: [u64; 6]) -> Result<u64> {
-        match self.try_call(call, arguments)? {
-            Ok(value) => Ok(value),
-            Err(errno) => Err(failed(step, errno)),
-        }
-    }
-
-    /// The same, with the kernel's answer apart.
-    ///
-    /// # Errors
-    /// Those of tracing.
-    pub fn try_call(&mut self, call: u32, arguments: [u64; 6]) -> Result<std::result::Result<u64, Errno>> {
-        let at = self.instruction()?;
-        let [rdi, rsi, rdx, r10, r8, r9] = arguments;
-        let registers = General {
-            rip: at,
-            rax: call.into(),
-            orig_rax: u64::MAX,
-            rdi,
-            rsi,
-            rdx,
-            r10,
-            r8,
-            r9,
-            ..self.registers
-        };
-        let number = self.number();
-        trace::set_registers(number, &registers).map_err(|errno| failed("registers", errno))?;
-        const TRAP: i32 = 5;
-        loop {
-            trace::step(number).map_err(|errno| failed("one step", errno))?;
-            if self.await_stop()? == Stop::Signal(TRAP) {
-                let after = trace::registers(number).map_err(|errno| failed("registers", errno))?;
-                if after.rip == at + 2 {
-                    trace::set_registers(number, &self.registers)
-                        .map_err(|errno| failed("registers", errno))?;
-                    let answer = after.rax as i64;
-                    let refused = (-4095..0).contains(&answer);
-                    return Ok(if refused { Err(Errno(-answer as i32)) } else { Ok(after.rax) });
-                }
-            }
-        }
-    }
-
-    /// Where a `syscall` instruction is in its memory: the kernel's own page of calls has some.
-    fn instruction(&mut self) -> Result<u64> {
-        if let Some(at) = self.instruction {
-            return Ok(at);
-        }
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.number()));
-        let maps = maps.map_err(|error| Error::io("template: its maps", error))?;
-        for line in maps.lines().filter(|line| line.ends_with("[vdso]")) {
-            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
-            let Some((first, end)) = range else { continue };
-            let number = |text| u64::from_str_radix(text, 16).unwrap_or(0);
-            let mut bytes = vec![0; (number(end) - number(first)) as usize];
-            self.read(number(first), &mut bytes)?;
-            if let Some(offset) = bytes.windows(2).position(|pair| pair == [0x0f, 0x05]) {
-                let at = number(first) + offset as u64;
-                self.instruction = Some(at);
-                return Ok(at);
-            }
-        }
-        Err(Error::new("template", "no instruction to make calls with was found in it", Fault::NotRunnable))
     }
 
     /// Lets it go on with its [`registers`](Tracee::registers), untraced, and gives its process.

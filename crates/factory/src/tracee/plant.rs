@@ -11,7 +11,7 @@ use beget_sys::{nr, trace};
 
 use super::context::Context;
 use super::{Tracee, failed};
-use crate::{Error, Fault, Result};
+use crate::Result;
 
 /// Where in the lasting mapping each thing lies.
 const RECORD: u64 = 64;
@@ -103,37 +103,5 @@ impl Tracee {
         registers.orig_rax = u64::MAX;
         registers.eflags &= !SINGLE_STEP_OR_BACKWARDS;
         self.let_go()
-    }
-
-    /// Runs it to this address.
-    ///
-    /// # Errors
-    /// One that does anything else than get there.
-    pub fn run_to(&mut self, at: u64) -> Result<()> {
-        const BREAKPOINT: [u8; 1] = [0xcc];
-        const TRAP: i32 = 5;
-        const SIGCONT: i32 = 18;
-        let mut before = [0];
-        self.read(at, &mut before)?;
-        self.write(at, &BREAKPOINT)?;
-        trace::set_registers(self.number(), &self.registers).map_err(|errno| failed("registers", errno))?;
-        let mut signal = 0;
-        let stop = loop {
-            trace::go_on(self.number(), signal).map_err(|errno| failed("continuing", errno))?;
-            signal = match self.await_stop()? {
-                trace::Stop::STOP | trace::Stop::Signal(SIGCONT) => 0,
-                trace::Stop::Signal(other) if other != TRAP => other,
-                stop => break stop,
-            };
-        };
-        self.refresh()?;
-        if stop != trace::Stop::Signal(TRAP) || self.registers.rip != at + 1 {
-            let words = format!("it stopped at {:#x} on its way to {at:#x}: {stop:?}", self.registers.rip);
-            return Err(Error::new("template", words, Fault::NotRunnable));
-        }
-        self.write(at, &before)?;
-        self.registers.rip = at;
-        self.registers.orig_rax = u64::MAX;
-        Ok(())
     }
 }

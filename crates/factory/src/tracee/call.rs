@@ -1,0 +1,90 @@
+//! Calls of the system that a stopped program is made to make.
+//!
+//! Safety idea: meanwhile it takes no signal: what reaches it then is pending when the call is over, and not lost. Its registers and its mask are
+//! then what they were, whatever the call answered.
+
+use beget_sys::trace::{self, General, Stop};
+use beget_sys::{Errno, nr};
+
+use super::{Tracee, failed};
+use crate::{Error, Fault, Result};
+
+impl Tracee {
+    /// Has it make a call of the system, and gives what that answered. Its registers are then what they were.
+    ///
+    /// # Errors
+    /// What the kernel answered to the call, told as `step`; a program without a `syscall` instruction.
+    pub fn call(&mut self, step: &str, call: u32, arguments: [u64; 6]) -> Result<u64> {
+        match self.try_call(call, arguments)? {
+            Ok(value) => Ok(value),
+            Err(errno) => Err(failed(step, errno)),
+        }
+    }
+
+    /// The same, with the kernel's answer apart.
+    ///
+    /// # Errors
+    /// Those of tracing.
+    pub fn try_call(&mut self, call: u32, arguments: [u64; 6]) -> Result<std::result::Result<u64, Errno>> {
+        let number = self.number();
+        let mask = trace::signal_mask(number).map_err(|errno| failed("signal mask", errno))?;
+        trace::set_signal_mask(number, u64::MAX).map_err(|errno| failed("signal mask", errno))?;
+        let answer = self.call_unsignalled(call, arguments);
+        trace::set_signal_mask(number, mask).map_err(|errno| failed("signal mask", errno))?;
+        answer
+    }
+
+    fn call_unsignalled(
+        &mut self,
+        call: u32,
+        arguments: [u64; 6],
+    ) -> Result<std::result::Result<u64, Errno>> {
+        let at = self.instruction()?;
+        let [rdi, rsi, rdx, r10, r8, r9] = arguments;
+        let (rax, orig_rax) = (u64::from(call), u64::MAX);
+        let registers = General { rip: at, rax, orig_rax, rdi, rsi, rdx, r10, r8, r9, ..self.registers };
+        let number = self.number();
+        trace::set_registers(number, &registers).map_err(|errno| failed("registers", errno))?;
+        // To the entry of the call and to its end: a step would raise a signal, which, blocked, loses the program its handler.
+        for _ in 0..2 {
+            loop {
+                trace::go_on_to_call(number, 0).map_err(|errno| failed("one call", errno))?;
+                // What it is told meanwhile is of stops that are over.
+                if self.await_stop()? == Stop::Call {
+                    break;
+                }
+            }
+        }
+        let after = trace::registers(number).map_err(|errno| failed("registers", errno))?;
+        trace::set_registers(number, &self.registers).map_err(|errno| failed("registers", errno))?;
+        let answer = after.rax as i64;
+        let refused = (-4095..0).contains(&answer);
+        Ok(if refused { Err(Errno(-answer as i32)) } else { Ok(after.rax) })
+    }
+
+    /// Where a `syscall` instruction is in its memory: the kernel's own page of calls has some.
+    fn instruction(&mut self) -> Result<u64> {
+        if let Some(at) = self.instruction {
+            return Ok(at);
+        }
+        for mapping in self.mappings()?.iter().filter(|mapping| mapping.path == "[vdso]") {
+            let mut bytes = vec![0; (mapping.range.end - mapping.range.start) as usize];
+            self.read(mapping.range.start, &mut bytes)?;
+            if let Some(offset) = bytes.windows(2).position(|pair| pair == [0x0f, 0x05]) {
+                let at = mapping.range.start + offset as u64;
+                self.instruction = Some(at);
+                return Ok(at);
+            }
+        }
+        Err(Error::new("template", "no instruction to make calls with was found in it", Fault::NotRunnable))
+    }
+
+    /// What it does now, for a message: the call that it is in, or where it runs.
+    pub(super) fn whereabouts(&self) -> String {
+        let General { orig_rax, rip, rdi, .. } = self.registers;
+        match u32::try_from(orig_rax).ok().and_then(nr::name) {
+            Some(name) => format!("in the call {} of {rdi:#x}", name.to_lowercase()),
+            None => format!("at {rip:#x}, in no call"),
+        }
+    }
+}

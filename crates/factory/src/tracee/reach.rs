@@ -1,0 +1,159 @@
+//! Bringing a program to its ready point.
+//!
+//! Safety idea: it comes there with everything that it would have had without a tracer: its signals, its memory to the last byte, its
+//! descriptors. If it does not, it is ended, and the error says what it did instead.
+
+use std::time::{Duration, Instant};
+
+use super::run::{Came, Way};
+use super::{Objects, Tracee};
+use crate::ready::{Point, Ready};
+use crate::{Error, Fault, Result};
+
+/// More instructions than any start file has before it calls its C library.
+const MOST_STEPS: u32 = 4096;
+
+fn refused(ready: &Ready, words: impl Into<String>) -> Error {
+    Error::new(format!("template: ready point {ready}"), words, Fault::NotRunnable)
+}
+
+impl Tracee {
+    /// Runs it until it is ready, at most `patience`.
+    ///
+    /// Its signals are delivered, but that none stops it; an exec is followed, and `stdin`, `stop` and `symbol` then mean the new program's.
+    /// A `SIGTRAP` that is blocked or ignored where a breakpoint is met (`main`, `symbol`) gets its default disposition.
+    ///
+    /// # Errors
+    /// A program that ends, or is not ready in time; one without that ready point. It has ended then.
+    pub fn run_until_ready(&mut self, ready: &Ready, patience: Duration) -> Result<Point> {
+        let now = Instant::now();
+        // A time that cannot be told is for ever.
+        self.deadline = now.checked_add(patience).map(|deadline| (deadline, patience));
+        let reached = self.reach(ready);
+        self.deadline = None;
+        let point = reached.map(|()| {
+            self.restart_call();
+            Point { ready: ready.clone() }
+        });
+        if point.is_err()
+            && let Some(process) = &self.process
+        {
+            let _ = process.kill();
+        }
+        point
+    }
+
+    fn reach(&mut self, ready: &Ready) -> Result<()> {
+        match ready {
+            Ready::Entry => self.run_to_entry().map(drop),
+            Ready::Main => {
+                let objects = self.run_to_entry()?;
+                let main = self.main(&objects)?;
+                match self.run_until(main)? {
+                    Came::There => Ok(()),
+                    _ => Err(refused(ready, "the program executed another one before it")),
+                }
+            }
+            Ready::Stdin => loop {
+                let came = self.go(Way::Free(None), &mut |tracee| tracee.seems_to_wait())?;
+                if came == Came::Interrupted && self.waits()? {
+                    return Ok(());
+                }
+            },
+            Ready::Stop => loop {
+                if self.go(Way::Free(None), &mut |_| Ok(false))? == Came::Stopped {
+                    return Ok(());
+                }
+            },
+            Ready::Symbol(name) => loop {
+                // Libraries are mapped by then.
+                let at = self.run_to_entry()?.function(name)?;
+                let came = match at {
+                    Some(at) => self.run_until(at)?,
+                    None => self.run_to_exec().map_err(|error| {
+                        refused(ready, format!("no program or library has a function of that name; {error}"))
+                    })?,
+                };
+                if came == Came::There {
+                    return Ok(());
+                }
+            },
+        }
+    }
+
+    /// Runs it to its entry, where it and its libraries are mapped.
+    fn run_to_entry(&mut self) -> Result<Objects> {
+        let entry = self.objects()?.entry()?;
+        self.run_to(entry)?;
+        self.objects()
+    }
+
+    /// Where its `main` is, from its entry.
+    fn main(&mut self, objects: &Objects) -> Result<u64> {
+        let program = objects.program()?;
+        let holds = |at: u64| {
+            program.mappings.iter().any(|mapping| mapping.executable && mapping.range.contains(&at))
+        };
+        // The first that a program calls outside of itself is the C library's start, by its own link or by the loader that makes it;
+        // and the first that it tells that is where `main` is. A program without a loader leaves itself for the kernel only.
+        if objects.has_loader() {
+            for _ in 0..MOST_STEPS {
+                if !holds(self.registers.rip) {
+                    break;
+                }
+                if self.go(Way::Step, &mut |_| Ok(false))? == Came::Exec {
+                    break;
+                }
+            }
+            if !holds(self.registers.rip) && holds(self.registers.rdi) {
+                return Ok(self.registers.rdi);
+            }
+        }
+        let found = objects.function_of(&program, "main");
+        found.ok_or_else(|| refused(&Ready::Main, "the program calls no C library, and has no symbol `main`"))
+    }
+
+    /// Runs it to this address.
+    ///
+    /// # Errors
+    /// One that ends, or executes another program.
+    pub fn run_to(&mut self, at: u64) -> Result<()> {
+        match self.run_until(at)? {
+            Came::There => Ok(()),
+            _ => {
+                let words = format!("the program executed another one on its way to {at:#x}");
+                Err(Error::new("template", words, Fault::NotRunnable))
+            }
+        }
+    }
+
+    /// The same, or to its next program.
+    fn run_until(&mut self, at: u64) -> Result<Came> {
+        const BREAKPOINT: [u8; 1] = [0xcc];
+        let mut before = [0];
+        self.read(at, &mut before)?;
+        self.write(at, &BREAKPOINT)?;
+        loop {
+            let came = self.go(Way::Free(Some(at)), &mut |_| Ok(false))?;
+            match came {
+                Came::There => {
+                    self.write(at, &before)?;
+                    self.registers.rip = at;
+                    self.registers.orig_rax = u64::MAX;
+                    return Ok(came);
+                }
+                Came::Exec => return Ok(came),
+                Came::Stopped | Came::Interrupted => {}
+            }
+        }
+    }
+
+    fn run_to_exec(&mut self) -> Result<Came> {
+        loop {
+            let came = self.go(Way::Free(None), &mut |_| Ok(false))?;
+            if came == Came::Exec {
+                return Ok(came);
+            }
+        }
+    }
+}
