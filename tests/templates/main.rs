@@ -3,6 +3,7 @@
 mod copies;
 #[path = "../loader/fixtures.rs"]
 mod fixtures;
+mod hazards;
 mod ready;
 
 use std::io::{PipeWriter, Read, Write};

@@ -13,6 +13,7 @@
 
 pub mod judge;
 pub mod ready;
+pub mod survey;
 pub mod tracee;
 
 pub use beget::{Error, Fault, Result};

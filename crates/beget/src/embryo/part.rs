@@ -183,6 +183,13 @@ impl<'fd> Part<'fd> {
         self.push(Op::Place { source, slot, closing: 0 }, format!("grant slot {slot}"))
     }
 
+    /// The same, in a slot that an exec closes.
+    pub fn grant_until_exec(&mut self, slot: i32, file: BorrowedFd<'fd>) -> &mut Part<'fd> {
+        let source = self.lend(file);
+        self.slots = self.slots.max(one_past(slot));
+        self.push(Op::Place { source, slot, closing: 1 }, format!("grant slot {slot}"))
+    }
+
     /// Closes a slot; one that is empty is no error.
     pub fn close(&mut self, slot: i32) -> &mut Part<'fd> {
         self.closed = self.closed.max(one_past(slot));
