@@ -29,6 +29,7 @@ pub(super) fn default_policy() -> Policy {
         keep_modes: false,
         creates: false,
         listener: false,
+        discreet: false,
         copies: false,
     }
 }

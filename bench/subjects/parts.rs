@@ -26,8 +26,8 @@ pub(super) fn authority(support: Support, base: bool, root: Option<&Root>) -> Re
         own_session: true,
         given_sockets: false,
         keep_modes: false,
+        discreet: false,
         listener: false,
-        copies: false,
         keyring: true,
         groups: std::sync::Arc::default(),
     };

@@ -132,6 +132,12 @@ impl Opened {
         }
     }
 
+    /// Whether it is the program, its interpreter, its loader or a script.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        self.program
+    }
+
     /// Where it really is, after following links; the name it was asked for by where `/proc` cannot tell.
     #[must_use]
     pub fn real_path(&self) -> PathBuf {

@@ -41,6 +41,8 @@ pub struct Request<'a> {
     pub keep_modes: bool,
     /// Whether the child leads a process group that holds nobody else.
     pub own_group: bool,
+    /// Whether the child marks no file.
+    pub discreet: bool,
     /// Whether refusals are put to a listener.
     pub listener: bool,
     /// Whether the child joins a keyring of its own.
@@ -97,6 +99,7 @@ impl Authority {
             given_sockets,
             keep_modes,
             keyring,
+            discreet,
             listener,
             groups,
         } = request;
@@ -122,6 +125,7 @@ impl Authority {
             spawn: has(&Grant::Spawn),
             ports: ports && !has(&Grant::Net),
             keyring,
+            discreet,
             memory: limited(|limit| matches!(limit, Limit::Memory(_))),
             processes: limited(|limit| matches!(limit, Limit::Processes(_))),
             processors: limited(|limit| matches!(limit, Limit::Processors(_))),
@@ -147,6 +151,7 @@ impl Authority {
                 || root.is_some()
                 || grants.iter().any(|grant| matches!(grant, Grant::Write(_))),
             keep_modes,
+            discreet,
             listener: false,
             copies: false,
         };
@@ -199,6 +204,7 @@ impl Authority {
             spawn: true,
             ports: false,
             keyring: false,
+            discreet: false,
             memory: limits.iter().any(|limit| matches!(limit, Limit::Memory(_))),
             processes: limits.iter().any(|limit| matches!(limit, Limit::Processes(_))),
             processors: false,

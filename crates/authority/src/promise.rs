@@ -74,6 +74,9 @@ promises! {
     /// No key of the user or the login session is reached.
     Keys = "keys", "no key of the user or the login session is reached",
         "needs a seccomp filter";
+    /// No file is marked.
+    Marks = "marks", "no file is marked: no lock, lease, mode, owner or time of one is changed",
+        "needs a seccomp filter";
     /// The memory of all its processes together is limited.
     Memory = "memory", "the memory of all its processes together is limited",
         "needs a cgroup that this user can make and limit (version 2, delegated, or version 1)";
@@ -139,6 +142,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) spawn: bool,
     pub(crate) ports: bool,
     pub(crate) keyring: bool,
+    /// It is to mark no file.
+    pub(crate) discreet: bool,
     pub(crate) memory: bool,
     pub(crate) processes: bool,
     pub(crate) processors: bool,
@@ -190,6 +195,8 @@ impl Circumstances<'_> {
                 filter("seccomp filter: no key calls, and an empty session keyring")
             }
             Promise::Keys => filter("seccomp filter: no key calls"),
+            Promise::Marks if !self.discreet => return None,
+            Promise::Marks => filter("seccomp filter: no chmod, chown, utimes, locks and leases"),
             Promise::Memory if !self.memory => return None,
             Promise::Processes if !self.processes => return None,
             Promise::Memory => self.groups.memory(),

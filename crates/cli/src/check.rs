@@ -109,7 +109,11 @@ fn of_kernel(support: Support) -> Result<Vec<Line>, (String, u8)> {
         let mut command = Command::new(PROGRAM);
         command.support(support).grant(Grant::TcpConnect(443));
         // So little that no limit of this user's is below it.
-        command.limit(Limit::Memory(1 << 20)).limit(Limit::Processes(1)).limit(Limit::Processors(1));
+        command
+            .limit(Limit::Memory(1 << 20))
+            .limit(Limit::Processes(1))
+            .limit(Limit::Processors(1))
+            .discreet(true);
         if spawn {
             command.grant(Grant::Spawn);
         }
@@ -165,6 +169,7 @@ fn try_child(support: Support, lines: &[Line]) -> Result<(), String> {
             Promise::Memory => command.limit(Limit::Memory(64 << 20)),
             Promise::Processes => command.limit(Limit::Processes(16)),
             Promise::Processors => command.limit(Limit::Processors(1)),
+            Promise::Marks => command.discreet(true),
             _ => continue,
         };
     }

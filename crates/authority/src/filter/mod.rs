@@ -43,6 +43,8 @@ pub struct Policy {
     pub own_group: bool,
     /// Refusals of processes and sockets are put to a listener, which answers with the same errno.
     pub listener: bool,
+    /// It marks no file: no lock, lease, mode, owner or time of one is changed.
+    pub discreet: bool,
     /// It is a template's, until its copies put on their own: siblings may be created, whatever `spawn` says.
     pub copies: bool,
 }

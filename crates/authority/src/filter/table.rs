@@ -112,6 +112,29 @@ const TRACING: &[u32] =
 /// Runtimes fall back on older calls when these answer as on an older kernel.
 const UNKNOWN: &[u32] = &[nr::CLONE3, nr::IO_URING_SETUP, nr::IO_URING_ENTER, nr::IO_URING_REGISTER];
 
+/// What leaves a mark on a file that was opened only to read: modes, owners and times, which its owner may change through any descriptor.
+const MARKS: &[u32] = &[
+    nr::CHMOD,
+    nr::FCHMOD,
+    nr::FCHMODAT,
+    nr::FCHMODAT2,
+    nr::CHOWN,
+    nr::FCHOWN,
+    nr::LCHOWN,
+    nr::FCHOWNAT,
+    nr::UTIME,
+    nr::UTIMES,
+    nr::FUTIMESAT,
+    nr::UTIMENSAT,
+];
+
+/// What `fcntl` may still do where no file is marked: copies, flags, owners and pipes of its own descriptors, looking at locks, and seals of its
+/// own memory. No lock, lease, watch or hint.
+const MARKLESS_FCNTLS: &[u32] = &[
+    0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 15, 16, 17, 36, 1025, 1027, 1028, 1030, 1031, 1032, 1033, 1034, 1035,
+    1037,
+];
+
 /// Extended attributes carry data both ways, also of files that were not opened.
 const SET_ATTRIBUTES: &[u32] = &[
     nr::SETXATTR,
@@ -306,7 +329,18 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
     processes(policy, &mut rules);
     scheduling(policy, &mut rules);
     sockets(policy, &mut rules);
-    older_landlock(policy, &mut rules);
+    let mut fcntl = Vec::new();
+    if policy.discreet {
+        rules.extend(MARKS.iter().map(|number| (*number, Rule::Verdict(eperm))));
+        // As a filesystem answers that has no locks.
+        let enolck = refuse(Errno::ENOLCK);
+        rules.push((nr::FLOCK, Rule::Verdict(enolck)));
+        fcntl.push((vec![none_of(1, MARKLESS_FCNTLS)], enolck));
+    }
+    older_landlock(policy, &mut rules, &mut fcntl);
+    if !fcntl.is_empty() {
+        rules.push((nr::FCNTL, Rule::Clauses(fcntl)));
+    }
     let mut ioctl = vec![
         (vec![masked(IOCTL_FAMILY, one_of(1, CONSOLE_IOCTLS))], eperm),
         (vec![one_of(1, IOCTLS)], eperm),
@@ -340,8 +374,9 @@ fn set_user(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     const O_TRUNC: u32 = 0o1000;
     let eperm = refuse(Errno::EPERM);
     let change = [(nr::CHMOD, 1), (nr::FCHMOD, 1), (nr::FCHMODAT, 2), (nr::FCHMODAT2, 2)];
+    let change = change.into_iter().filter(|_| !policy.discreet);
     let make = [(nr::MKNOD, 1), (nr::MKNODAT, 2), (nr::CREAT, 1)];
-    let numbers = change.into_iter().chain(make.into_iter().filter(|_| policy.creates));
+    let numbers = change.chain(make.into_iter().filter(|_| policy.creates));
     for (number, mode) in numbers {
         rules.push((number, when(any_bit(mode, SET_USER), eperm)));
     }
@@ -498,7 +533,7 @@ fn around_ports(rules: &mut Vec<(u32, Rule)>) {
 }
 
 /// What newer Landlock covers and this one does not.
-fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>, fcntl: &mut Vec<(Vec<Condition>, u32)>) {
     let (eperm, eacces) = (refuse(Errno::EPERM), refuse(Errno::EACCES));
     if policy.landlock < 3 {
         rules.push((nr::TRUNCATE, Rule::Verdict(eacces)));
@@ -516,8 +551,7 @@ fn older_landlock(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         }
         rules.push((nr::TKILL, when(not_own(0), eperm)));
         rules.push((nr::PIDFD_SEND_SIGNAL, Rule::Verdict(eperm)));
-        let owner =
-            vec![(vec![one_of(1, &[F_SETOWN]), not_own(2)], eperm), (vec![one_of(1, &[F_SETOWN_EX])], eperm)];
-        rules.push((nr::FCNTL, Rule::Clauses(owner)));
+        fcntl.push((vec![one_of(1, &[F_SETOWN]), not_own(2)], eperm));
+        fcntl.push((vec![one_of(1, &[F_SETOWN_EX])], eperm));
     }
 }

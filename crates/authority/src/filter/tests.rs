@@ -78,14 +78,22 @@ fn policies() -> impl Strategy<Value = Policy> {
     );
     (
         flags,
-        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        (
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+        ),
         proptest::option::of(proptest::option::of(3u32..50)),
         0u32..9,
     )
         .prop_map(
             |(
                 (spawn, tcp, bind, udp, net, unix, own_numbers, own_group, listener),
-                (keep_processors, keep_modes, creates, given_sockets, own_session, copies),
+                (keep_processors, keep_modes, creates, given_sockets, own_session, copies, discreet),
                 only,
                 landlock,
             )| Policy {
@@ -105,6 +113,7 @@ fn policies() -> impl Strategy<Value = Policy> {
                 given_sockets,
                 own_session,
                 listener,
+                discreet,
                 copies,
             },
         )
@@ -165,6 +174,7 @@ fn no_call_has_two_rules() {
         given_sockets: true,
         own_session: false,
         listener: false,
+        discreet: true,
         copies: false,
     };
     let rules = table::rules(&policy);

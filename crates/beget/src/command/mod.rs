@@ -3,6 +3,7 @@
 mod batch;
 mod describe;
 mod direct;
+mod given;
 mod parcel;
 mod prepare;
 mod root;
@@ -30,6 +31,7 @@ use crate::pty::Pty;
 use crate::stdio::{Kind, Stdio};
 
 pub use batch::Batch;
+pub use given::{GivenFile, GivenStream};
 pub(crate) use parcel::Stock;
 pub(crate) use prepare::Prepared;
 pub(crate) use spawn::{Own, Pipes};
@@ -108,6 +110,7 @@ pub struct Command {
     kill_on_drop: bool,
     output_limit: Option<u64>,
     tell_refusals: bool,
+    discreet: bool,
     channel: bool,
     nursery: Option<Nursery>,
     own_tree: bool,
@@ -204,6 +207,7 @@ impl Command {
             kill_on_drop: false,
             output_limit: None,
             tell_refusals: false,
+            discreet: false,
             channel: false,
             nursery: None,
             own_tree: false,
@@ -304,6 +308,10 @@ setters! {
     output_limit(this, bytes: u64) { this.output_limit = Some(bytes); }
     /// Asks for [`Refusals`](crate::Refusals), which the caller must then serve.
     tell_refusals(this, tell: bool) { this.tell_refusals = tell; }
+    /// It marks no file: no lock, lease, mode, owner or time of one is changed, through whatever descriptor or path, its own files included
+    /// ([`Promise::Marks`]). Whoever may only read a file can lock it for all to see, and its owner can change the rest. Programs that cannot do
+    /// without are few: those that lock what they read (SQLite), and those that give their files modes (tar, cp -p).
+    discreet(this, discreet: bool) { this.discreet = discreet; }
     /// Whether it is born with a channel, over which its [`Process`] sends it capabilities while it runs, and is told what it asks for:
     /// [`Process::send`], [`Process::asked`]. Its end lies in the named slot `beget`, the next free one after the other named slots.
     channel(this, channel: bool) { this.channel = channel; }

@@ -230,6 +230,7 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
             own_session: command.group == Group::Session,
             given_sockets: given.socket,
             keep_modes: given.terminal && command.group == Group::Session && command.terminal.is_none(),
+            discreet: command.discreet,
             listener: command.tell_refusals,
             keyring: keyring != Keyring::None,
             groups,

@@ -322,6 +322,7 @@ impl Embryo {
             // It may be given either at any time.
             given_sockets: true,
             keep_modes: true,
+            discreet: false,
             listener: false,
             keyring: keyring != Keyring::None,
             groups: Arc::default(),

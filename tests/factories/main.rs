@@ -1,0 +1,3 @@
+//! Factories: what their products are given, whom those could tell, and whose they are.
+
+mod marks;
