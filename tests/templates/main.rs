@@ -1,11 +1,13 @@
 //! Templates: unmodified programs, stopped where they are ready, and copied.
 
+mod arguments;
 mod copies;
 #[path = "../loader/fixtures.rs"]
 mod fixtures;
 mod hazards;
 mod ready;
 
+use std::ffi::OsString;
 use std::io::{PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -66,15 +68,26 @@ struct Ran {
 impl Made {
     /// A product that is given this at its standard input.
     fn run(&self, input: &str) -> Ran {
+        self.run_with(input, None, None).expect("a product")
+    }
+
+    /// The same with arguments and an environment of its own.
+    fn run_with(
+        &self,
+        input: &str,
+        arguments: Option<&[OsString]>,
+        environment: Option<&[(OsString, OsString)]>,
+    ) -> beget_factory::Result<Ran> {
         let (theirs, mut feed) = std::io::pipe().expect("a pipe");
         let (mut output, writes) = std::io::pipe().expect("a pipe");
         feed.write_all(input.as_bytes()).expect("room");
         drop(feed);
         let mut part = self.template.first_part();
         part.grant(0, theirs.as_fd()).grant(1, writes.as_fd()).grant(2, writes.as_fd());
-        let process = self.template.start(part).expect("a copy");
+        let registers = self.point.rewrite(&mut part, arguments, environment)?;
+        let process = self.template.start_with(part, &registers)?;
         drop((theirs, writes));
-        finished(&process, &mut output)
+        Ok(finished(&process, &mut output))
     }
 }
 

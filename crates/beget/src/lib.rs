@@ -101,7 +101,7 @@ pub use beget_authority::limit::Resource;
 pub use beget_authority::root::ROOM;
 pub use beget_authority::{Enforced, Grant, Limit, Promise, Rights, Root, Support};
 pub use beget_plan::Current;
-pub use beget_plan::Registers;
+pub use beget_plan::{Register, Registers};
 pub use beget_sys::process::Bounds;
 pub use beget_sys::signal::SignalSet;
 pub use command::{Batch, Command, DEFAULT_PATH, GivenFile, GivenStream, Loader};

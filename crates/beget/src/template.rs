@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use beget_authority::limit::Resource;
 use beget_plan::link::{self, Link};
-use beget_plan::{Fault as Failed, Op};
+use beget_plan::op::Span;
+use beget_plan::{Fault as Failed, Op, Register};
 use beget_sys::Errno;
 
 use crate::command::Prepared;
@@ -107,8 +108,16 @@ impl Template {
     ///
     /// # Errors
     /// As for [`product`](Template::product), and those of the part's operations: nothing is left of the copy then.
-    pub fn start(&self, mut part: Part<'_>) -> Result<Process> {
-        self.finish(&mut part);
+    pub fn start(&self, part: Part<'_>) -> Result<Process> {
+        self.start_with(part, &[])
+    }
+
+    /// The same, with other values in these registers.
+    ///
+    /// # Errors
+    /// As for [`start`](Template::start).
+    pub fn start_with(&self, mut part: Part<'_>, registers: &[(Register, u64)]) -> Result<Process> {
+        self.finish(&mut part, registers);
         let (link, theirs) = pair()?;
         let (birth, steps) = self.bear(&part, theirs)?;
         let mut channel = Channel::of_copy(link);
@@ -117,11 +126,14 @@ impl Template {
     }
 
     /// Adds what comes last: the limit of open files, and going on.
-    fn finish(&self, part: &mut Part<'_>) {
+    fn finish(&self, part: &mut Part<'_>, registers: &[(Register, u64)]) {
         if let Some(limit) = self.hold.files {
             part.set_limit(limit);
         }
-        part.push(Op::Resume {}, "going on");
+        let pairs = registers.iter().flat_map(|(register, value)| [*register as u64, *value]);
+        let bytes: Vec<u8> = pairs.flat_map(u64::to_ne_bytes).collect();
+        let changes = Span { count: registers.len() as u32, ..part.writer.draft.bytes(&bytes) };
+        part.push(Op::Resume { changes }, "going on");
     }
 
     fn bear(&self, part: &Part<'_>, theirs: OwnedFd) -> Result<(Birth, Vec<Step>)> {
@@ -185,8 +197,21 @@ impl Product {
     ///
     /// # Errors
     /// Those of the operations, of its birth too. It has ended then.
-    pub fn start(mut self, template: &Template, mut part: Part<'_>) -> Result<Process> {
-        template.finish(&mut part);
+    pub fn start(self, template: &Template, part: Part<'_>) -> Result<Process> {
+        self.start_with(template, part, &[])
+    }
+
+    /// The same, with other values in these registers.
+    ///
+    /// # Errors
+    /// As for [`start`](Product::start).
+    pub fn start_with(
+        mut self,
+        template: &Template,
+        mut part: Part<'_>,
+        registers: &[(Register, u64)],
+    ) -> Result<Process> {
+        template.finish(&mut part, registers);
         let plan = part.encode();
         part.check(&plan)?;
         // Before it is known whether it is ready: it reads one after the other.

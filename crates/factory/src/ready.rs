@@ -3,10 +3,14 @@
 //! Safety idea: a ready point is one word of a person, read into what it can be and nothing else; a program that does not come to it is
 //! ended, and the error says where it was.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, Fault};
+use beget::{Part, Register};
+
+use crate::arguments::{self, Arguments};
+use crate::{Error, Fault, Result};
 
 /// Where a program is stopped; as words `entry`, `main`, `stdin`, `stop` and `symbol=NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +34,7 @@ pub enum Ready {
 impl FromStr for Ready {
     type Err = Error;
 
-    fn from_str(word: &str) -> Result<Ready, Error> {
+    fn from_str(word: &str) -> Result<Ready> {
         match word {
             "entry" => Ok(Ready::Entry),
             "main" => Ok(Ready::Main),
@@ -64,6 +68,28 @@ impl fmt::Display for Ready {
 pub struct Point {
     /// The ready point that it came to.
     pub ready: Ready,
+    /// What it was started with, where that can be other for each product: at its entry, and at `main`.
+    pub arguments: Option<Arguments>,
+}
+
+impl Point {
+    /// What a product's program goes on with, where that is not what the template's was started with. Adds to `part` what must be in its
+    /// memory, and gives the registers that must be other, for [`Template::start_with`](beget::Template::start_with).
+    ///
+    /// `arguments` are all of them, the name first; the environment is all of it. It should be called for every product: at the entry each
+    /// gets 16 random bytes of its own for `AT_RANDOM`, whatever else.
+    ///
+    /// # Errors
+    /// What is not possible at this ready point; a string with a NUL, a variable's name with `=`; more than the stack's limit allows; no
+    /// random numbers.
+    pub fn rewrite(
+        &self,
+        part: &mut Part<'_>,
+        arguments: Option<&[OsString]>,
+        environment: Option<&[(OsString, OsString)]>,
+    ) -> Result<Vec<(Register, u64)>> {
+        arguments::rewrite(&self.ready, self.arguments.as_ref(), part, arguments, environment)
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ unsafe extern "C" fn run(
             // SAFETY: the caller says that this process is a newborn with memory of its own.
             match unsafe { interpreter::run(&plan, &mut bench) } {
                 Outcome::Failed(fault) => u64::from(fault.op) << 32 | fault.errno.0 as u32 as u64,
-                Outcome::Done | Outcome::Enter(..) | Outcome::Resume => u64::MAX,
+                Outcome::Done | Outcome::Enter(..) | Outcome::Resume(_) => u64::MAX,
             }
         }
         _ => u64::MAX,

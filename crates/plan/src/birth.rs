@@ -49,7 +49,7 @@ extern "C" fn carry_out(errand: *mut ()) -> ! {
         let mut bench = Bench { descriptors, scratch, answer: &mut [], home: Home::NONE };
         let fault = match interpreter::run(&errand.plan, &mut bench) {
             Outcome::Failed(fault) => fault,
-            Outcome::Done | Outcome::Enter(..) | Outcome::Resume => {
+            Outcome::Done | Outcome::Enter(..) | Outcome::Resume(_) => {
                 Fault { op: errand.plan.count() as u32, errno: Errno::ENOEXEC }
             }
         };

@@ -55,7 +55,7 @@ impl Current {
         match unsafe { interpreter::run(plan, &mut bench) } {
             Outcome::Failed(fault) => Err(fault),
             Outcome::Done => Ok(answer),
-            Outcome::Enter(..) | Outcome::Resume => Err(failed(Errno::EINVAL)),
+            Outcome::Enter(..) | Outcome::Resume(_) => Err(failed(Errno::EINVAL)),
         }
     }
 }

@@ -15,7 +15,7 @@ use beget_sys::namespace::{attribute, kind};
 use beget_sys::process::MemoryMap;
 use beget_sys::seccomp;
 
-use crate::op::{Engine, Op, Registers, Span, mapping};
+use crate::op::{Engine, Op, Register, Registers, Span, mapping};
 
 /// The first word of a plan.
 pub const MAGIC: u32 = u32::from_ne_bytes(*b"BEGT");
@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
             if plan.ends {
                 return Err(Malformed::Ending);
             }
-            plan.ends = matches!(op, Op::Execute { .. } | Op::Enter { .. } | Op::Resume {});
+            plan.ends = matches!(op, Op::Execute { .. } | Op::Enter { .. } | Op::Resume { .. });
             plan.admit(op).ok_or(Malformed::Range(number))?;
         }
         Ok(plan)
@@ -196,6 +196,11 @@ impl<'a> Plan<'a> {
             Op::Enter { registers, stop } => {
                 self.words(registers, 8).filter(|words| words.len() == size_of::<Registers>())?;
                 (stop <= 1).then_some(())
+            }
+            Op::Resume { changes } => {
+                let pairs = self.words(changes, size_of::<[u64; 2]>())?.chunks_exact(size_of::<[u64; 2]>());
+                let mut numbers = pairs.filter_map(|pair| pair.first_chunk());
+                numbers.all(|number| u64::from_ne_bytes(*number) < Register::COUNT).then_some(())
             }
             Op::MapUsers { .. }
             | Op::Namespaces { .. }

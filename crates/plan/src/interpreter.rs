@@ -31,8 +31,8 @@ pub enum Outcome {
     Done,
     /// What is left is to leave for the program in memory, and to stop before that if so asked.
     Enter(Registers, bool),
-    /// What is left is to go on where the template was stopped.
-    Resume,
+    /// What is left is to go on where the template was stopped, but for these registers.
+    Resume(Span),
 }
 
 /// All that a run works with.
@@ -63,7 +63,7 @@ pub unsafe fn run(plan: &Plan<'_>, bench: &mut Bench<'_>) -> Outcome {
                 Some(registers) => return Outcome::Enter(registers, stop == 1),
                 None => Err(Errno::EINVAL),
             },
-            Some(Op::Resume {}) => return Outcome::Resume,
+            Some(Op::Resume { changes }) => return Outcome::Resume(changes),
             // SAFETY: the caller's promise, handed on.
             Some(op) => unsafe { perform(plan, op, bench, &mut answered) },
             None => Err(Errno::EINVAL),
@@ -177,7 +177,7 @@ unsafe fn perform(plan: &Plan<'_>, op: Op, bench: &mut Bench<'_>, answered: &mut
         | Op::Loopback {}
         | Op::EnterDirectory { .. }
         | Op::Allow { .. } => root::perform(plan, op, descriptors, -1),
-        Op::Enter { .. } | Op::Resume {} => Err(Errno::EINVAL),
+        Op::Enter { .. } | Op::Resume { .. } => Err(Errno::EINVAL),
         Op::Execute { program, arguments, environment, listening } => {
             let (filter, rest) = scratch.split_at_mut_checked(plan.filter_words()).ok_or(Errno::EINVAL)?;
             let _ = filter;

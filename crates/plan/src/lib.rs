@@ -48,4 +48,4 @@ pub use current::Current;
 pub use draft::Draft;
 pub use encoding::{Malformed, Plan};
 pub use interpreter::{Fault, Outcome};
-pub use op::{Engine, Op, Registers};
+pub use op::{Engine, Op, Register, Registers};

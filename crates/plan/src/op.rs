@@ -143,6 +143,35 @@ impl Registers {
     }
 }
 
+/// A register of a program that goes on, as the kernel numbers them in `struct ucontext`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Register {
+    /// `r8`.
+    R8 = 0,
+    /// `r9`.
+    R9 = 1,
+    /// `rdi`, the first argument of a function.
+    Rdi = 8,
+    /// `rsi`, the second.
+    Rsi = 9,
+    /// `rdx`, the third.
+    Rdx = 12,
+    /// `rax`, the value of a call.
+    Rax = 13,
+    /// `rcx`, the fourth argument of a function.
+    Rcx = 14,
+    /// The stack pointer.
+    Rsp = 15,
+    /// Where it goes on.
+    Rip = 16,
+}
+
+impl Register {
+    /// How many there are of the kernel's numbers, those without a name here among them.
+    pub const COUNT: u64 = 17;
+}
+
 macro_rules! operations {
     ($($(#[$doc:meta])* $code:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* } $engines:ident;)*) => {
         /// One operation. The number is its code in an encoded plan.
@@ -398,7 +427,8 @@ operations! {
         path: u32, /// Bits of [`beget_sys::landlock::fs`].
         rights: u64 } any;
     /// Goes on where the template of this process was stopped, and takes away all that is not the program's. Ends a plan.
-    61 Resume {} fresh;
+    61 Resume { /// What is otherwise than there: pairs of numbers of eight bytes, a [`Register`]'s number and its value.
+        changes: Span } fresh;
     /// Executes the program in a slot. Ends a plan.
     27 Execute { /// The program.
         program: i32, /// Its arguments: offsets, of four bytes each, of strings.

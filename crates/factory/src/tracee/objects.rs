@@ -16,9 +16,14 @@ use crate::{Error, Fault, Result};
 pub(crate) mod key {
     pub(crate) const BASE: u64 = 7;
     pub(crate) const ENTRY: u64 = 9;
+    pub(crate) const PLATFORM: u64 = 15;
+    pub(crate) const RANDOM: u64 = 25;
+    pub(crate) const EXECUTABLE_NAME: u64 = 31;
 }
 
 const PAGE: u64 = 4096;
+/// Less than this between two mappings is no room.
+const LEAST_GAP: u64 = 64 << 20;
 /// The size of a program header, and the kind of one that is mapped.
 const SEGMENT: usize = 56;
 const LOADED: u16 = 1;
@@ -129,6 +134,20 @@ impl Objects {
     pub(crate) fn entry(&self) -> Result<u64> {
         let none = || Error::new("template: entry", "the kernel does not tell it", Fault::NotRunnable);
         self.value(key::ENTRY).ok_or_else(none)
+    }
+
+    /// An address with nothing around it for as far as there is room: the middle of the widest gap. There the program's own memory does
+    /// not come to lie, nor what the kernel maps for a copy.
+    pub(crate) fn far_from_all(&self) -> Result<u64> {
+        let gaps = self.mappings.windows(2).filter_map(|pair| match pair {
+            // What the kernel maps at the very end is no neighbour.
+            [before, after] if after.range.start >> 63 == 0 => Some(before.range.end..after.range.start),
+            _ => None,
+        });
+        let widest = gaps.max_by_key(|gap| gap.end - gap.start);
+        let none = || Error::new("template: its maps", "there is no room between them", Fault::NotRunnable);
+        let gap = widest.filter(|gap| gap.end - gap.start > LEAST_GAP).ok_or_else(none)?;
+        Ok((gap.start + (gap.end - gap.start) / 2) & !(PAGE - 1))
     }
 
     /// Whether a loader starts it.

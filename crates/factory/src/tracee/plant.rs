@@ -17,7 +17,8 @@ use crate::Result;
 const RECORD: u64 = 64;
 const ROLE: u64 = 192;
 const STACK: u64 = 256;
-const FRAME: u64 = 512;
+/// On pages of its own: a copy changes registers there before it goes on, and code is never written.
+const FRAME: u64 = PAGE as u64;
 
 /// What was put into a template.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,9 @@ impl Tracee {
         let stack = [1, lasting + ROLE, 0, 0, PASSAGE, lasting + RECORD, 0, 0];
         self.write(lasting + STACK, &stack.map(u64::to_ne_bytes).concat())?;
         self.write(lasting + FRAME, &context.frame(lasting + FRAME))?;
-        self.call("way back", nr::MPROTECT, [lasting, bytes, executable, 0, 0, 0])?;
+        self.call("way back", nr::MPROTECT, [lasting, FRAME, executable, 0, 0, 0])?;
+        let readable = how::READ as u64;
+        self.call("way back", nr::MPROTECT, [lasting + FRAME, bytes - FRAME, readable, 0, 0, 0])?;
         Ok(Planted { home: (home, (length + WORKPLACE) as u64), lasting: (lasting, bytes) })
     }
 

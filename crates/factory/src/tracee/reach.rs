@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::run::{Came, Way};
 use super::{Objects, Tracee};
+use crate::arguments::Arguments;
 use crate::ready::{Point, Ready};
 use crate::{Error, Fault, Result};
 
@@ -31,9 +32,9 @@ impl Tracee {
         self.deadline = now.checked_add(patience).map(|deadline| (deadline, patience));
         let reached = self.reach(ready);
         self.deadline = None;
-        let point = reached.map(|()| {
+        let point = reached.and_then(|()| {
             self.restart_call();
-            Point { ready: ready.clone() }
+            Ok(Point { ready: ready.clone(), arguments: Arguments::of(self, ready)? })
         });
         if point.is_err()
             && let Some(process) = &self.process

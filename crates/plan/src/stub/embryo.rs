@@ -210,8 +210,12 @@ unsafe fn carry_out<'r>(
                 Err(errno) => Err(Fault { op, errno }),
             }
         }
-        Outcome::Resume => match &from.passage {
+        Outcome::Resume(changes) => match &from.passage {
             Some(passage) => {
+                let op = (plan.count() as u32).saturating_sub(1);
+                let changes = plan.words(changes, size_of::<[u64; 2]>()).unwrap_or_default();
+                // SAFETY: likewise.
+                unsafe { leave::change(passage, changes) }.map_err(|errno| Fault { op, errno })?;
                 drop((body, answers, more));
                 // SAFETY: the passage is that of the program around the home, of which nothing was changed but by the plan.
                 unsafe { leave::resume(from, passage, socket) }

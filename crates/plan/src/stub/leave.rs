@@ -14,7 +14,7 @@ use beget_sys::{Errno, Result, descriptor, nr, process, signal};
 
 use super::Start;
 use super::template::Passage;
-use crate::op::Registers;
+use crate::op::{Register, Registers};
 
 const SIGSTOP: i32 = 19;
 
@@ -284,6 +284,37 @@ pub(super) unsafe fn leave(
             options(noreturn),
         );
     }
+}
+
+/// Changes registers that the program will go on with: pairs of a number and a value.
+///
+/// # Safety
+/// The passage must be that of the program around the stub, and its frame what nobody else looks at.
+pub(super) unsafe fn change(passage: &Passage, changes: &[u8]) -> Result<()> {
+    /// Flags, a link and an alternate stack come before them.
+    const BEFORE: usize = 5;
+    let (frame, (first, end)) = (passage.frame as usize, passage.range());
+    let page = frame & !(memory::PAGE - 1);
+    let registers = BEFORE + Register::COUNT as usize;
+    let holds = page > first && frame + registers * size_of::<u64>() <= end;
+    if changes.is_empty() {
+        return Ok(());
+    }
+    if !holds {
+        return Err(Errno::EINVAL);
+    }
+    let length = end - page;
+    // SAFETY: pages of the frame alone, after those of the instructions that leave; the program never sees them.
+    unsafe { memory::protect(page, length, how::READ | how::WRITE) }?;
+    for pair in changes.as_chunks::<8>().0.as_chunks::<2>().0 {
+        let [register, value] = pair.map(u64::from_ne_bytes);
+        if register < Register::COUNT {
+            // SAFETY: within the frame, which can be written, as was looked at above.
+            unsafe { (frame as *mut u64).add(BEFORE + register as usize).write(value) };
+        }
+    }
+    // SAFETY: as above.
+    unsafe { memory::protect(page, length, how::READ) }
 }
 
 /// Takes the stub's memory away and goes on where the program around it was stopped.
