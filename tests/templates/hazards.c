@@ -85,6 +85,12 @@ static void make(const char *what) {
         must(waitid(P_PID, (id_t)child, &end, WEXITED | WNOWAIT) == 0);
     } else if (!strcmp(what, "sibling")) {
         be_child((int)syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0));
+    } else if (!strcmp(what, "escaped")) {
+        must(pipe(pair) == 0);
+        long child = syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
+        if (child == 0) must(setsid() > 0 && write(pair[1], "", 1) == 1);
+        be_child((int)child);
+        must(read(pair[0], &byte, 1) == 1 && close(pair[0]) == 0 && close(pair[1]) == 0);
     } else if (!strcmp(what, "orphan")) {
         pid_t child = fork();
         if (child == 0) {
@@ -129,6 +135,14 @@ static void make(const char *what) {
         must(open("/proc/uptime", O_RDONLY) >= 0);
     } else if (!strcmp(what, "signals-input")) {
         must(pipe(pair) == 0 && fcntl(pair[0], F_SETFL, O_ASYNC) == 0);
+    } else if (!strcmp(what, "fifo")) {
+        must(open(at("fifo"), O_RDONLY | O_NONBLOCK) >= 0);
+    } else if (!strcmp(what, "many-files")) {
+        for (int file = 0; file < 201; file++) must(open(at("file"), O_RDONLY) >= 0);
+    } else if (!strcmp(what, "changed-output")) {
+        must(fcntl(1, F_SETFL, O_NONBLOCK) == 0);
+    } else if (!strcmp(what, "closed-input")) {
+        must(close(0) == 0);
     } else if (!strcmp(what, "second-output")) {
         must(dup(1) >= 0);
     } else if (!strcmp(what, "shared-anonymous")) {
@@ -242,6 +256,9 @@ static int use(const char *what) {
         must(errno == EAGAIN);
         say(text, snprintf(text, sizeof text, "%d", taken));
         must(eventfd_write(counter, 7) == 0);
+    } else if (!strcmp(what, "given")) {
+        ready();
+        show(5);
     } else if (!strcmp(what, "own-input")) {
         must(close(0) == 0 && open(at("file"), O_RDONLY) == 0 && lseek(0, 7, SEEK_SET) == 7);
         ready();

@@ -1,7 +1,7 @@
 //! Hazards: what would go wrong in a copy is found in a program that was made for it, and is cured, told, or refused by its name.
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use beget_factory::survey::{self, Expectations, Kind, Survey, Verdict};
@@ -34,6 +34,9 @@ fn ready(words: &[&str], more: impl FnOnce(&mut Command)) -> Option<Stopped> {
     for name in ["folder/a", "folder/b", "folder/c"] {
         scratch.file(name, "");
     }
+    let fifo = std::ffi::CString::new(scratch.at("fifo")).expect("a path");
+    // SAFETY: a path of ours.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
     let mut command = base(&program());
     let folder = scratch.at("");
     let folder = folder.trim_end_matches('/');
@@ -102,7 +105,16 @@ fn all_refused(cases: &[(&str, Kind, &str)], spawns: bool) {
 
 /// Each product of a program that uses this finds it as if it were the first.
 fn all_the_same(word: &str, expected: &str, cured: Kind) -> Option<Survey> {
-    let (_scratch, survey, template, _process) = ready(&[word], |_| ())?.serve();
+    all_the_same_with(word, expected, cured, |_| ())
+}
+
+fn all_the_same_with(
+    word: &str,
+    expected: &str,
+    cured: Kind,
+    more: impl FnOnce(&mut Command),
+) -> Option<Survey> {
+    let (_scratch, survey, template, _process) = ready(&[word], more)?.serve();
     let is_cured =
         |hazard: &survey::Hazard| hazard.kind == cured && matches!(hazard.verdict, Verdict::Cured(_));
     assert!(survey.hazards().iter().any(is_cured), "{word}: {:?}", survey.hazards());
@@ -115,6 +127,7 @@ fn all_the_same(word: &str, expected: &str, cured: Kind) -> Option<Survey> {
 #[test]
 fn threads_and_children_are_refused_by_name() {
     all_refused(&[("thread", Kind::Threads, "a helper")], false);
+    all_refused(&[("escaped", Kind::Channel, "would answer in its place")], false);
     all_refused(&[("sibling", Kind::Children, "program-")], false);
     let children = [("child", Kind::Children, "program-"), ("zombie", Kind::Children, "program-")];
     all_refused(&children, true);
@@ -152,6 +165,8 @@ fn what_cannot_be_made_anew_is_refused() {
             ("full-pipe", Kind::Pipe, "3 bytes are in it"),
             ("unnamed-file", Kind::Writable, "no name"),
             ("memfd", Kind::Writable, "two words\n"),
+            ("fifo", Kind::Pipe, "/fifo"),
+            ("many-files", Kind::File, "201 open descriptors"),
             ("proc-file", Kind::File, "tells of the template"),
             ("flock", Kind::Lock, "FLOCK"),
             ("fcntl-lock", Kind::Lock, "POSIX"),
@@ -256,6 +271,113 @@ fn what_was_given_is_the_builders_to_answer_for() {
     assert_eq!(survey.standard(), [0, 1, 2]);
     assert_eq!(product(&survey, &template), "alive");
     drop(reader);
+}
+
+#[test]
+fn a_file_that_was_given_is_opened_anew_too() {
+    let scratch = Scratch::new();
+    let mut file = std::fs::File::open(scratch.file("given", "0123456789")).expect("our own file");
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(3)).expect("it can be sought");
+    let kept = file.try_clone().expect("a descriptor");
+    all_the_same_with("given", "3456789", Kind::File, |command| {
+        command.fd(5, file);
+    });
+    // Nor do they share it with whoever gave it.
+    assert_eq!(std::io::Seek::stream_position(&mut &kept).expect("a file"), 3);
+}
+
+#[test]
+fn a_terminal_is_told() {
+    let (mut ours, mut theirs) = (-1, -1);
+    let nothing = std::ptr::null_mut();
+    // SAFETY: two numbers to be written.
+    let made =
+        unsafe { libc::openpty(&raw mut ours, &raw mut theirs, nothing, nothing.cast(), nothing.cast()) };
+    assert_eq!(made, 0);
+    // SAFETY: opened above, and nobody else's.
+    let (_ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+    let Some(ready) = ready(&["nothing"], |command| {
+        command.fd(5, theirs);
+    }) else {
+        return;
+    };
+    let (_scratch, survey, template, _process) = ready.serve();
+    let told = survey.hazards().iter().find(|hazard| hazard.kind == Kind::Terminal).expect("it is told");
+    assert_eq!(told.verdict, Verdict::Declared);
+    assert_eq!(product(&survey, &template), "alive");
+}
+
+#[test]
+fn what_was_changed_about_a_products_streams_is_told() {
+    for (word, words, standard) in [
+        ("changed-output", "descriptor 1 works", &[0, 1, 2][..]),
+        ("closed-input", "closed descriptor 0", &[1, 2]),
+    ] {
+        let Some(ready) = ready(&[word], |_| ()) else { return };
+        let (_scratch, survey, template, _process) = ready.serve();
+        let told = survey.hazards().iter().find(|hazard| hazard.kind == Kind::Standard).expect("it is told");
+        assert!(told.verdict == Verdict::Declared && told.what.contains(words), "{told}");
+        assert_eq!(survey.standard(), standard);
+        assert_eq!(product(&survey, &template), "alive");
+    }
+}
+
+#[test]
+fn in_a_nursery_of_its_own_every_other_child_is_the_programs() {
+    let Some(mut ready) = ready(&["nothing"], |_| ()) else { return };
+    let nursery = ready.template.nursery().clone();
+    let mut other = base("sleep");
+    let other = other.arg("1000").nursery(&nursery).spawn().expect("it is born");
+    survey::survey(&mut ready.tracee, &ready.before).expect("it is somebody else's");
+    ready.before = ready.before.alone();
+    let (error, kinds) = ready.refused();
+    assert_eq!(kinds, [Kind::Children], "{error}");
+    assert!(error.contains(&format!("process {} (sleep)", other.id())), "{error}");
+    other.kill().expect("it is ours");
+}
+
+#[test]
+fn interpreters_that_wait_for_their_input_can_be_copied() {
+    let cases = [
+        ("python3", &["-"][..], "import json; print(json.dumps([6 * 7]))", "[42]\n"),
+        ("bash", &["-s"], "echo $((6 * 7))", "42\n"),
+        ("perl", &["-"], "print 6 * 7", "42"),
+    ];
+    for (program, words, script, expected) in cases {
+        if !has(program) {
+            skip("hazards::interpreters", Need::Program(program));
+            continue;
+        }
+        let mut command = base(program);
+        let (input, feed) = std::io::pipe().expect("a pipe");
+        command.args(words).stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
+        let nursery = Nursery::new().expect("a nursery");
+        let (process, template) = command.nursery(&nursery).spawn_template().expect("a template");
+        let mut tracee = Tracee::seize(process).expect("it is traced");
+        let before = Expectations::at_birth(&tracee).expect("its birth").alone();
+        tracee.run_until_ready(&Ready::Stdin, LONG).expect("it waits for its input");
+        let survey = survey::survey(&mut tracee, &before).expect("nothing is refused");
+        let planted = tracee.plant().expect("a stub");
+        let _process = tracee.serve(&planted).expect("it serves");
+        for _ in 0..3 {
+            let (input, mut own) = std::io::pipe().expect("a pipe");
+            let (mut output, theirs) = std::io::pipe().expect("a pipe");
+            own.write_all(script.as_bytes()).expect("room");
+            drop(own);
+            let fresh = survey.fresh().expect("files of its own");
+            let mut part = template.first_part();
+            fresh.add_to(&mut part);
+            part.grant(0, input.as_fd()).grant(1, theirs.as_fd());
+            let process = template.start(part).expect("a product");
+            drop((input, theirs));
+            let mut text = String::new();
+            output.read_to_string(&mut text).expect("it writes");
+            assert_eq!(text, expected, "{program}");
+            let ended = process.wait_timeout(LONG).expect("it is waited for").expect("it ends");
+            assert_eq!(ended.status.code(), Some(0), "{program}");
+        }
+        drop(feed);
+    }
 }
 
 #[test]

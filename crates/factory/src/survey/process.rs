@@ -82,17 +82,31 @@ fn siblings(number: i32, status: &str, before: &Expectations, hazards: &mut Vec<
     let of = |number: i32| text::group_and_session(&lines(Path::new(&format!("/proc/{number}/stat"))));
     let own = of(number);
     for child in children(nursery)?.into_iter().filter(|child| *child != number) {
-        let (Some((group, session)), Some((own_group, own_session))) = (of(child), own) else { continue };
-        let kin = own_session == number && session == number || own_group == number && group == number;
-        if kin || before.alone {
+        let is_kin = |((group, session), (own_group, own_session))| {
+            own_session == number && session == number || own_group == number && group == number
+        };
+        if before.alone || of(child).zip(own).is_some_and(is_kin) {
             hazards.push(Hazard::refused(
                 Kind::Children,
                 named(child),
                 "the program made it, and a copy has none",
             ));
+        } else if holds_channel(child, before) {
+            let why = "it has the template's channel, and would answer in its place";
+            hazards.push(Hazard::refused(Kind::Channel, named(child), why));
         }
     }
     Ok(())
+}
+
+/// Whether another process has the channel open. One that has seen to it that it may not be looked into is found only in a nursery of the
+/// template's own ([`Expectations::alone`]).
+fn holds_channel(number: i32, before: &Expectations) -> bool {
+    let socket = format!("socket:[{}]", before.channel);
+    let is = |descriptor: &std::path::PathBuf| {
+        std::fs::read_link(descriptor).is_ok_and(|link| link == Path::new(&socket))
+    };
+    entries(number, "fd").is_ok_and(|all| all.iter().any(is))
 }
 
 /// Signals that wait, but for those that a stop by whoever traces it leaves.
