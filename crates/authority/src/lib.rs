@@ -34,7 +34,7 @@ pub use error::{Error, Reason};
 pub use grant::Grant;
 pub use limit::Limit;
 pub use opened::{Opened, Rights, real_path};
-pub use prepare::{Authority, Request};
+pub use prepare::{Authority, Request, narrower};
 pub use promise::{Enforced, Promise};
 pub use root::Root;
 pub use support::Support;

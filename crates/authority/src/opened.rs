@@ -59,8 +59,8 @@ impl fmt::Display for Rights {
     }
 }
 
-/// A granted file or directory.
-#[derive(Debug)]
+/// A granted file or directory. A copy is the same open file.
+#[derive(Clone, Debug)]
 pub struct Opened {
     pub(crate) file: Arc<OwnedFd>,
     /// What may be done with it, masked by what it is.

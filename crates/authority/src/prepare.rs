@@ -55,7 +55,7 @@ pub struct Request<'a> {
 #[derive(Debug)]
 pub struct Authority {
     /// The Landlock ruleset to apply.
-    pub ruleset: Option<OwnedFd>,
+    pub ruleset: Option<Arc<OwnedFd>>,
     /// The filter to put on.
     pub filter: Option<Vec<Instruction>>,
     /// What the filter was made from.
@@ -83,13 +83,43 @@ impl Authority {
     ///
     /// # Errors
     /// The first grant that cannot be opened, or the first promise that this kernel cannot keep and that was not given up.
-    pub fn prepare(request: Request<'_>) -> Result<Authority, Error> {
+    pub fn prepare(mut request: Request<'_>) -> Result<Authority, Error> {
+        let mut opened = Authority::open(request.grants, request.root)?;
+        // Its own files first.
+        let mut all = std::mem::take(&mut request.files);
+        all.append(&mut opened);
+        request.files = all;
+        Authority::of_opened(request, None)
+    }
+
+    /// Opens what the grants name, and what every private root has.
+    ///
+    /// # Errors
+    /// The first grant that cannot be opened, or that does not go with the root.
+    pub fn open(grants: &[Grant], root: Option<&Root>) -> Result<Vec<Opened>, Error> {
+        root::check_grants(grants, root)?;
+        let mut opened = Vec::new();
+        for grant in grants {
+            opened::open(grant, &mut opened)?;
+        }
+        if root.is_some() {
+            opened::open_devices(&mut opened)?;
+        }
+        Ok(opened)
+    }
+
+    /// Builds ruleset and filter from what is open already: all of it is in [`Request::files`]. `ruleset`: the one that was built from the same
+    /// files and grants before.
+    ///
+    /// # Errors
+    /// The first promise that this kernel cannot keep and that was not given up.
+    pub fn of_opened(request: Request<'_>, ruleset: Option<Arc<OwnedFd>>) -> Result<Authority, Error> {
         let Request {
             grants,
             limits,
             root,
             root_given_up,
-            files,
+            files: opened,
             only,
             degraded,
             support,
@@ -103,14 +133,6 @@ impl Authority {
             listener,
             groups,
         } = request;
-        root::check_grants(grants, root)?;
-        let mut opened = files;
-        for grant in grants {
-            opened::open(grant, &mut opened)?;
-        }
-        if root.is_some() {
-            opened::open_devices(&mut opened)?;
-        }
         let has = |grant: &Grant| grants.contains(grant);
         let ports = grants
             .iter()
@@ -132,7 +154,10 @@ impl Authority {
             groups: &groups,
         };
         let enforced = keep(Promise::ALL, &circumstances, degraded)?;
-        let ruleset = ruleset::build(support, &opened, grants, only)?;
+        let ruleset = match ruleset {
+            Some(ruleset) => Some(ruleset),
+            None => ruleset::build(support, &opened, grants, only)?.map(Arc::new),
+        };
         let policy = Policy {
             spawn: circumstances.spawn,
             only: only.then_some(program_slot),
@@ -230,6 +255,22 @@ impl Authority {
         })
     }
 
+    /// Takes out of the filter what `grants` do not name: what was granted is held only as far as it is named there too. Files are not the
+    /// filter's: [`narrower`] builds the ruleset that is put on besides.
+    pub fn narrow(&mut self, grants: &[Grant]) {
+        let Some(policy) = self.policy.map(|policy| policy.narrowed(grants)) else { return };
+        if self.policy == Some(policy) {
+            return;
+        }
+        let asking = self.asking.is_some();
+        self.asking = asking.then(|| filter::build(&Policy { listener: true, ..policy }));
+        self.filter = Some(match &self.asking {
+            Some(asking) => filter::without_listener(asking),
+            None => filter::build(&policy),
+        });
+        self.policy = Some(policy);
+    }
+
     /// Keeps only those granted files that must stay open for the child's life, and gives back the others, so that closing them
     /// can wait until there is time for it.
     #[must_use]
@@ -238,6 +279,18 @@ impl Authority {
         self.opened = kept;
         forgotten
     }
+}
+
+/// A ruleset of nothing but these files and the ports among `grants`, to be put on besides another: what both allow is left.
+///
+/// # Errors
+/// A kernel without Landlock; a file that no rule can name.
+pub fn narrower(support: Support, opened: &[Opened], grants: &[Grant]) -> Result<OwnedFd, Error> {
+    let none = || Error {
+        part: "narrower grants".to_owned(),
+        reason: Reason::Senseless("this kernel has no Landlock, which would keep them"),
+    };
+    ruleset::build(support, opened, grants, false)?.ok_or_else(none)
 }
 
 fn given_up(enforced: &[Enforced]) -> Vec<Promise> {

@@ -18,6 +18,8 @@ use crate::writer::Writer;
 pub(crate) struct Places {
     /// The slot of the Landlock ruleset.
     pub(crate) ruleset: Option<i32>,
+    /// The slot of one that is put on besides.
+    pub(crate) narrower: Option<i32>,
     /// The slot of the socket over which the listener is sent.
     pub(crate) listener: Option<i32>,
 }
@@ -124,6 +126,9 @@ fn write_rights(
     if authority.ruleset.is_some() {
         let slot = places.ruleset.ok_or_else(|| without_slot("Landlock"))?;
         writer.push(Op::Landlock { slot }, "Landlock");
+    }
+    if let Some(slot) = places.narrower {
+        writer.push(Op::Landlock { slot }, "Landlock, narrower grants");
     }
     Ok(())
 }

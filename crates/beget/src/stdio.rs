@@ -3,17 +3,18 @@
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// What to put at standard input, output or error. A stream that is not set is closed.
 #[derive(Debug)]
 pub struct Stdio(pub(crate) Kind);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Inherit,
     Null,
     Piped,
-    File(OwnedFd),
+    File(Arc<OwnedFd>),
     /// The terminal that is its own.
     Pty,
 }
@@ -42,7 +43,7 @@ macro_rules! from {
     ($($kind:ty),*) => {$(
         impl From<$kind> for Stdio {
             fn from(file: $kind) -> Stdio {
-                Stdio(Kind::File(file.into()))
+                Stdio(Kind::File(Arc::new(file.into())))
             }
         }
     )*};

@@ -8,6 +8,8 @@ mod table;
 
 use beget_sys::seccomp::{Instruction, code, verdict};
 
+use crate::Grant;
+
 /// What the filter depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -47,6 +49,27 @@ pub struct Policy {
     pub discreet: bool,
     /// It is a template's, until its copies put on their own: siblings may be created, whatever `spawn` says.
     pub copies: bool,
+}
+
+impl Policy {
+    /// What is left of it where only `grants` are held of what was granted.
+    #[must_use]
+    pub fn narrowed(self, grants: &[Grant]) -> Policy {
+        let has = |wanted: fn(&Grant) -> bool| grants.iter().any(|grant| wanted(grant.plain()));
+        let net = has(|grant| matches!(grant, Grant::Net | Grant::Loopback));
+        let udp = has(|grant| matches!(grant, Grant::InetDns));
+        let bind = has(|grant| matches!(grant, Grant::TcpBind(_)));
+        let tcp = udp || bind || has(|grant| matches!(grant, Grant::TcpConnect(_)));
+        Policy {
+            spawn: self.spawn && has(|grant| matches!(grant, Grant::Spawn)),
+            tcp: self.tcp && (tcp || net) || self.net && tcp,
+            bind: self.bind && (bind || net) || self.net && bind,
+            udp: self.udp && (udp || net) || self.net && udp,
+            net: self.net && net,
+            unix: self.unix && has(|grant| matches!(grant, Grant::Unix(_))),
+            ..self
+        }
+    }
 }
 
 /// The filter for a policy.

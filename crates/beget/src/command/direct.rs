@@ -25,18 +25,14 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    pub(super) fn open(
-        command: &Command,
-        program: &Program,
-        (arguments, _): &(Vec<CString>, Vec<CString>),
-    ) -> Result<Direct> {
+    pub(super) fn open(command: &Command, program: &Program) -> Result<Direct> {
         let part = format!("program {}", command.program.display());
         let file = program.file.try_clone().map_err(|error| Error::io(part.as_str(), error))?;
         let source = Source::open(file, part)?;
         let loader = loader_of(&source)?;
         // Of a script it is the interpreter's name, as after an exec.
         let path = match &program.interpreted {
-            Some(_) => arguments.first().cloned().unwrap_or_default(),
+            Some(before) => before.first().cloned().unwrap_or_default(),
             None => CString::new(program.path.as_os_str().as_bytes()).unwrap_or_default(),
         };
         Ok(Direct { program: source, loader, name: path })

@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use beget_authority::{Grant, Rights};
+use beget_authority::{Grant, Opened, Rights};
 
-use super::{Command, Directory, prepare};
+use super::{Command, Directory, Sealed, prepare};
 use crate::error::Result;
+use crate::program::Program;
 use crate::stdio::Kind;
 
 /// What a standard stream was set to.
@@ -128,7 +129,17 @@ impl Command {
     /// Those of a spawn, as far as they show before the birth.
     pub fn open_files(&mut self) -> Result<Vec<GivenFile>> {
         let mut prepared = prepare::prepare(self)?;
-        let copy = |one: &beget_authority::Opened| {
+        let files = self.files_of(&prepared.authority.opened, &prepared.program)?;
+        drop(prepared.hold());
+        self.prepared = Some(Arc::new(prepared));
+        Ok(files)
+    }
+    fn files_of<'o>(
+        &self,
+        opened: impl IntoIterator<Item = &'o Opened>,
+        program: &Program,
+    ) -> Result<Vec<GivenFile>> {
+        let copy = |one: &Opened| {
             Ok(GivenFile {
                 file: Arc::new(one.as_fd().try_clone_to_owned()?),
                 path: one.path.clone(),
@@ -137,16 +148,34 @@ impl Command {
                 program: one.is_program(),
             })
         };
-        let files = prepared.authority.opened.iter().map(copy).collect::<std::io::Result<Vec<_>>>();
+        let files = opened.into_iter().map(copy).collect::<std::io::Result<Vec<_>>>();
         let mut files = files.map_err(|error| crate::Error::io("grants", error))?;
         if self.has_ambient() {
-            let file =
-                prepared.program.file.try_clone().map_err(|error| crate::Error::io("program", error))?;
-            let (path, rights) = (prepared.program.path.clone(), Rights::EXECUTE);
+            let file = program.file.try_clone().map_err(|error| crate::Error::io("program", error))?;
+            let (path, rights) = (program.path.clone(), Rights::EXECUTE);
             files.push(GivenFile { file: Arc::new(file), path, rights, below: false, program: true });
         }
-        drop(prepared.hold());
-        self.prepared = Some(Arc::new(prepared));
         Ok(files)
+    }
+}
+
+impl Sealed {
+    /// What was sealed, to look at.
+    #[must_use]
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// The program, its interpreter and loader, and every file that it is granted, as [`Command::open_files`] gives them: the very
+    /// files that each spawn has.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn given_files(&self) -> Result<Vec<GivenFile>> {
+        let opening = &self.opening;
+        self.command.files_of(
+            opening.needed.iter().chain(&self.directories).chain(&opening.granted),
+            &opening.program,
+        )
     }
 }

@@ -4,12 +4,15 @@ mod batch;
 mod describe;
 mod direct;
 mod given;
+mod opening;
 mod parcel;
 mod prepare;
 mod root;
+mod sealed;
 mod slots;
 mod spawn;
 mod template;
+mod variation;
 mod write;
 
 use std::collections::BTreeMap;
@@ -30,11 +33,15 @@ use crate::process::{Output, Process};
 use crate::pty::Pty;
 use crate::stdio::{Kind, Stdio};
 
+use variation::Narrower;
+
 pub use batch::Batch;
 pub use given::{GivenFile, GivenStream};
 pub(crate) use parcel::Stock;
 pub(crate) use prepare::Prepared;
+pub use sealed::Sealed;
 pub(crate) use spawn::{Own, Pipes};
+pub use variation::Variation;
 
 /// The `PATH` in which a program without a slash is looked up when the child was given none.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -51,7 +58,7 @@ enum Group {
 }
 
 /// Another user and groups than the caller's.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Credentials {
     user: Option<u32>,
     group: Option<u32>,
@@ -94,18 +101,18 @@ pub struct Command {
     environment: BTreeMap<OsString, OsString>,
     directory: Directory,
     streams: [Option<Kind>; 3],
-    named: Vec<(String, OwnedFd)>,
-    numbered: BTreeMap<i32, OwnedFd>,
+    named: Vec<(String, Arc<OwnedFd>)>,
+    numbered: BTreeMap<i32, Arc<OwnedFd>>,
     grants: Vec<Grant>,
     limits: Vec<Limit>,
     degraded: Vec<Promise>,
     only: bool,
     group: Group,
-    terminal: Option<OwnedFd>,
+    terminal: Option<Arc<OwnedFd>>,
     foreground: bool,
     umask: u32,
     mask: SignalSet,
-    cgroup: Option<OwnedFd>,
+    cgroup: Option<Arc<OwnedFd>>,
     die_with_thread: bool,
     kill_on_drop: bool,
     output_limit: Option<u64>,
@@ -124,6 +131,12 @@ pub struct Command {
     in_batch: bool,
     /// It is to become a template.
     copies: bool,
+    /// It is to be a copy of a template: born already, it joins what others are born in.
+    copied: bool,
+    /// How many of the named slots were there when it was sealed; the others come after its channel's.
+    sealed_names: Option<usize>,
+    /// What a sealed one is held to besides.
+    narrower: Option<Arc<Narrower>>,
     support: Support,
     callers_path: Option<OsString>,
     prepared: Option<Arc<Prepared>>,
@@ -147,10 +160,10 @@ impl fmt::Debug for Command {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Directory {
     Path(PathBuf),
-    Opened(OwnedFd),
+    Opened(Arc<OwnedFd>),
 }
 
 /// Setters, of the blocking face and of the asynchronous one: each forgets what was prepared, changes one field and gives the command
@@ -219,6 +232,9 @@ impl Command {
             suspended: false,
             in_batch: false,
             copies: false,
+            copied: false,
+            sealed_names: None,
+            narrower: None,
             support: Support::detect(),
             callers_path: std::env::var_os("PATH"),
             prepared: None,
@@ -253,7 +269,7 @@ setters! {
     /// The working directory, instead of `/`. Being there grants nothing.
     current_dir(this, path: impl AsRef<Path>) { this.directory = Directory::Path(path.as_ref().to_owned()); }
     /// The same, by a directory that is open already.
-    current_dir_fd(this, directory: impl Into<OwnedFd>) { this.directory = Directory::Opened(directory.into()); }
+    current_dir_fd(this, directory: impl Into<OwnedFd>) { this.directory = Directory::Opened(Arc::new(directory.into())); }
     /// Gives standard input; without this it is closed.
     stdin(this, stream: impl Into<Stdio>) { this.streams[0] = Some(stream.into().0); }
     /// Gives standard output; without this it is closed, and a program that writes there fails.
@@ -262,9 +278,9 @@ setters! {
     stderr(this, stream: impl Into<Stdio>) { this.streams[2] = Some(stream.into().0); }
     /// Gives a descriptor by name, in the next free slot from 3. Names reach the program by the `LISTEN_FDS` and
     /// `LISTEN_FDNAMES` convention (`man 3 sd_listen_fds_with_names`); they may not hold a colon or control characters.
-    slot(this, name: impl Into<String>, file: impl Into<OwnedFd>) { this.named.push((name.into(), file.into())); }
+    slot(this, name: impl Into<String>, file: impl Into<OwnedFd>) { this.named.push((name.into(), Arc::new(file.into()))); }
     /// Gives a descriptor at a slot of this number.
-    fd(this, number: i32, file: impl Into<OwnedFd>) { this.numbered.insert(number, file.into()); }
+    fd(this, number: i32, file: impl Into<OwnedFd>) { this.numbered.insert(number, Arc::new(file.into())); }
     /// Gives one capability.
     grant(this, grant: Grant) { this.grants.push(grant); }
     /// Gives capabilities.
@@ -285,7 +301,7 @@ setters! {
     /// Makes a terminal the controlling one of its session. Give it as a stream too if the program is to use it. Takes back what
     /// [`pty`](Command::pty) gave.
     controlling_terminal(this, terminal: impl Into<OwnedFd>) {
-        this.terminal = Some(terminal.into());
+        this.terminal = Some(Arc::new(terminal.into()));
         this.streams.iter_mut().for_each(|stream| { stream.take_if(|kind| matches!(kind, Kind::Pty)); });
     }
     /// Makes its process group the foreground one of the terminal that is its standard input, before it runs.
@@ -296,7 +312,7 @@ setters! {
     signal_mask(this, mask: SignalSet) { this.mask = mask; }
     /// The cgroup it is born in, as its open directory (`CLONE_INTO_CGROUP`, Linux 5.7). With a limit on its whole tree it is born
     /// in one of its own below this, which must be one that such a group can be made in.
-    cgroup(this, directory: impl Into<OwnedFd>) { this.cgroup = Some(directory.into()); }
+    cgroup(this, directory: impl Into<OwnedFd>) { this.cgroup = Some(Arc::new(directory.into())); }
     /// Kills it when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`): of use to a program whose main thread spawns and
     /// stays, and to no other. What is born in a nursery ends with the whole process instead, whatever thread made it.
     die_with_thread(this, die: bool) { this.die_with_thread = die; }
@@ -344,6 +360,34 @@ setters! {
 }
 
 impl Command {
+    /// The same command once more, with the same open files and nothing prepared.
+    fn again(&self) -> Command {
+        Command {
+            program: self.program.clone(),
+            arg0: self.arg0.clone(),
+            arguments: self.arguments.clone(),
+            environment: self.environment.clone(),
+            directory: self.directory.clone(),
+            streams: self.streams.clone(),
+            named: self.named.clone(),
+            numbered: self.numbered.clone(),
+            grants: self.grants.clone(),
+            limits: self.limits.clone(),
+            degraded: self.degraded.clone(),
+            terminal: self.terminal.clone(),
+            cgroup: self.cgroup.clone(),
+            nursery: self.nursery.clone(),
+            root: self.root.clone(),
+            credentials: self.credentials.clone(),
+            callers_path: self.callers_path.clone(),
+            narrower: self.narrower.clone(),
+            prepared: None,
+            prepared_to_collect: None,
+            stock: None,
+            ..*self
+        }
+    }
+
     /// Gives the other end of a pseudo-terminal as standard input, output and error, and makes it the controlling terminal of a session
     /// of its own, which it may also open by its name and as `/dev/tty`. A stream that is set afterwards is what it is set to.
     ///

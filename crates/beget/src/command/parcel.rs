@@ -30,7 +30,7 @@ pub(crate) struct Stock {
     prepared: Arc<Prepared>,
     /// Copies of the command's own descriptors, by the places of their slots.
     copies: Vec<Option<OwnedFd>>,
-    cgroup: Option<OwnedFd>,
+    cgroup: Option<Arc<OwnedFd>>,
     description: Description,
     alone: bool,
     together: bool,
@@ -164,13 +164,13 @@ impl Command {
         let copies = prepared.slots.all.iter().map(copy).collect::<Result<Vec<_>>>()?;
         // In a private root its nursery is born there, and it in that.
         let born_there = self.private_root().is_none();
-        let cgroup = self.cgroup.as_ref().filter(|_| born_there).map(OwnedFd::try_clone).transpose();
+        let cgroup = self.cgroup.clone().filter(|_| born_there);
         let alone = prepared.authority.policy.is_some_and(|policy| !policy.spawn);
         drop(prepared.hold());
         Ok(Stock {
             prepared: Arc::new(prepared),
             copies,
-            cgroup: cgroup.map_err(|error| Error::io("cgroup", error))?,
+            cgroup,
             description,
             alone: alone && !self.grants.contains(&Grant::Spawn),
             together,
@@ -196,7 +196,7 @@ impl Command {
             steps,
             namespaces: nursery_root::AT_BIRTH,
             without_groups: confine::may_set_groups()?,
-            cgroup: cgroup.map(OwnedFd::try_clone).transpose().map_err(failed)?,
+            cgroup: cgroup.map(|cgroup| cgroup.try_clone()).transpose().map_err(failed)?,
         }))
     }
 
@@ -260,7 +260,7 @@ impl Command {
         if let (Some(layout), Some(slot)) = (prepared.authority.layout.as_ref(), ruleset) {
             root::allow(layout, slot, writer)?;
         }
-        let places = Places { ruleset, listener: None };
+        let places = Places { ruleset, ..Places::default() };
         let groups = prepared.authority.layout.is_none();
         confine::write_for_nursery(&prepared.authority, prepared.keyring, groups, places, writer)
     }

@@ -10,18 +10,20 @@ use std::sync::Arc;
 
 use beget_authority::cgroup::{self, Means};
 use beget_authority::keyring::{self, Keyring};
-use beget_authority::{Authority, Opened, Request, Rights, limit};
+use beget_authority::{Authority, Opened, Request, limit};
 use beget_plan::{Engine, Plan};
 use beget_sys::process;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 
 use super::direct::Direct;
+use super::opening::{Opening, given_directories};
+use super::sealed::{Kept, Sharing};
 use super::slots::{Slots, Source};
 use super::{Command, Directory, Group, Loader};
 use super::{root, write};
 use crate::confine::{self, Places};
 use crate::error::{Error, Fault, Result};
-use crate::program::{DEPTH, Program, Search};
+use crate::program::Program;
 use crate::stdio::Kind;
 use crate::template::Template;
 use crate::writer::{Step, Writer};
@@ -32,13 +34,17 @@ pub(crate) struct Prepared {
     /// The plan, but for a program that is loaded: then every spawn writes its own.
     pub(super) plan: Vec<u8>,
     pub(super) steps: Vec<Step>,
-    pub(super) direct: Option<Direct>,
+    pub(super) direct: Option<Arc<Direct>>,
     pub(super) slots: Slots,
-    pub(super) program: Program,
-    pub(crate) authority: Authority,
+    pub(super) program: Arc<Program>,
+    pub(crate) authority: Arc<Authority>,
+    /// What its filter was made for; none for one that is not confined.
+    pub(super) kind: Option<Kept>,
+    /// A second ruleset, for this spawn alone.
+    pub(super) narrower: Option<OwnedFd>,
     /// None where it is looked up in a private root.
-    pub(super) directory: Option<OwnedFd>,
-    null: Option<OwnedFd>,
+    pub(super) directory: Option<Arc<OwnedFd>>,
+    null: Option<Arc<OwnedFd>>,
     pub(super) directory_name: String,
     pub(super) environment: Vec<OsString>,
     pub(super) limits: Vec<limit::Resource>,
@@ -54,8 +60,10 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Puts aside the granted files that a process must hold, and gives back those that nobody needs any more.
     pub(super) fn hold(&mut self) -> Vec<Opened> {
-        let forgotten = self.authority.forget_opened();
-        self.held = Arc::new(std::mem::take(&mut self.authority.opened));
+        // It is nobody else's yet, or was put aside already.
+        let Some(authority) = Arc::get_mut(&mut self.authority) else { return Vec::new() };
+        let forgotten = authority.forget_opened();
+        self.held = Arc::new(std::mem::take(&mut authority.opened));
         forgotten
     }
 
@@ -67,22 +75,6 @@ impl Prepared {
             && self.authority.layout.is_none()
             && (!command.die_with_thread && command.group != Group::Caller
                 || self.caller == std::process::id())
-    }
-}
-
-fn open_directory(command: &Command) -> Result<(OwnedFd, String)> {
-    match &command.directory {
-        Directory::Path(path) => {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let part = || format!("working directory {}", path.display());
-            let directory = rustix::fs::open(path, flags, Mode::empty())
-                .map_err(|errno| Error::io(part(), errno).with_fault(Fault::Caller))?;
-            Ok((directory, path.display().to_string()))
-        }
-        Directory::Opened(directory) => {
-            let copy = directory.try_clone().map_err(|error| Error::io("working directory", error))?;
-            Ok((copy, "a directory given open".to_owned()))
-        }
     }
 }
 
@@ -126,7 +118,8 @@ pub(super) fn check_streams(command: &Command) -> Result<()> {
 }
 
 /// What is, or may come to be, among the descriptors that the child is given.
-struct Given {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Given {
     terminal: bool,
     socket: bool,
 }
@@ -142,7 +135,7 @@ fn look_at_given(command: &Command) -> Result<Given> {
     // A template's own channel is not for its copies.
     let own = |number: i32| command.copies && number == Template::CHANNEL;
     let numbered = command.numbered.iter().filter(|(number, _)| !own(**number)).map(|(_, file)| file);
-    let slots = command.named.iter().map(|(_, file)| file).chain(numbered).map(AsFd::as_fd);
+    let slots = command.named.iter().map(|(_, file)| file).chain(numbered).map(|file| file.as_fd());
     // What comes over a channel later may be any of them.
     let mut given = Given { terminal: command.channel, socket: command.channel };
     for file in streams.chain(slots) {
@@ -156,36 +149,47 @@ fn look_at_given(command: &Command) -> Result<Given> {
 
 /// Opens and builds all that a spawn of `command` needs.
 pub(super) fn prepare(command: &Command) -> Result<Prepared> {
-    if command.has_pty() && command.group != Group::Session {
-        return Err(crate::pty::wants_session());
-    }
+    let mut prepared = arrange(command, &Opening::open(command, false)?, None)?;
+    prepared.write_plan(command)?;
+    Ok(prepared)
+}
+
+/// Builds what a spawn of `command` needs from what was opened for it, but for the plan. `sharing`: what was built before for the sealed
+/// command that this one is made from; then everything stays open for others.
+pub(super) fn arrange(command: &Command, opening: &Opening, sharing: Option<&Sharing>) -> Result<Prepared> {
     let ambient = command.has_ambient();
-    let search = Search {
-        path: command.child_path(),
-        callers: command.callers_path.as_deref(),
-        inspect: !ambient,
-        depth: DEPTH,
-    };
     let root = command.private_root();
     if root.is_some() {
         root::check(command)?;
     }
-    let mut program = Program::find(&root::outside(command), search)?;
-    let (directory, directory_name) = match root {
-        Some(_) => (None, root::directory(command)?),
-        None => open_directory(command).map(|(directory, name)| (Some(directory), name))?,
-    };
-
     let confined = !ambient;
-    let mut helpers = Vec::with_capacity(5);
+    if command.narrower.is_some() && (root.is_some() || ambient) {
+        let words = match root {
+            Some(_) => "in a private root all that is there may be read: seal one with fewer grants",
+            None => "a program with ambient authority is held to no grants, and so not to fewer",
+        };
+        return Err(Error::new("narrower grants", words, Fault::Caller));
+    }
+    let mut helpers = Vec::with_capacity(6);
     if command.loader == Loader::Kernel {
         helpers.push((Source::Program, "program"));
     }
+    let (directory, directory_name) = match (&command.directory, root) {
+        (Directory::Opened(directory), None) => {
+            (Some(Arc::clone(directory)), "a directory given open".to_owned())
+        }
+        // It says why not.
+        (Directory::Opened(_), Some(_)) => (None, root::directory(command)?),
+        (Directory::Path(_), _) => opening.directory.clone(),
+    };
     if directory.is_some() {
         helpers.push((Source::Directory, "working directory"));
     }
     if confined && command.support.landlock.is_some() {
         helpers.push((Source::Ruleset, "Landlock ruleset"));
+    }
+    if command.narrower.is_some() {
+        helpers.push((Source::Narrower, "narrower grants"));
     }
     if command.terminal.is_some() && !command.has_pty() {
         helpers.push((Source::Terminal, "controlling terminal"));
@@ -193,9 +197,12 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
     if confined && command.tell_refusals {
         helpers.push((Source::Listener, "listener"));
     }
-    let groups = Arc::new(Means::find(&command.limits, command.cgroup.as_ref(), command.support)?);
-    let born_in_group =
-        groups.is_needed() && !command.needs_embryo() && root.is_none() && process::has_clone3();
+    let groups = Arc::new(Means::find(&command.limits, command.cgroup.as_deref(), command.support)?);
+    let born_in_group = groups.is_needed()
+        && !command.needs_embryo()
+        && !command.copied
+        && root.is_none()
+        && process::has_clone3();
     helpers.extend((0..groups.joined(born_in_group)).map(|index| (Source::Cgroup(index), "cgroup")));
     let slots = Slots::lay_out(command, &helpers)?;
 
@@ -207,77 +214,109 @@ pub(super) fn prepare(command: &Command) -> Result<Prepared> {
         keyring => keyring,
     };
     let given = look_at_given(command)?;
-    let authority = if confined {
-        let mut files = std::mem::take(&mut program.files);
+    let program_slot = slots.helper(Source::Program).map(|slot| slot as u32);
+    let (mut kept, mut narrower) = (None, None);
+    let (authority, held) = if confined {
         let directories = given_directories(command)?;
         if let Some(one) = directories.first().filter(|_| root.is_some()) {
             let words = "a directory that is open leads out of a private root: grant it by --read or --write";
             return Err(Error::new(format!("slot {}", one.path.display()), words, Fault::Caller));
         }
-        files.extend(directories);
-        files.extend(own_terminal(command)?);
-        Authority::prepare(Request {
-            grants: &command.grants,
-            limits: &command.limits,
-            root,
-            root_given_up: command.root_given_up,
-            files,
-            only: command.only,
-            degraded: &command.degraded,
-            support: command.support,
-            program_slot: slots.helper(Source::Program).map(|slot| slot as u32),
-            own_group: matches!(command.group, Group::Session | Group::Join(0)),
-            own_session: command.group == Group::Session,
-            given_sockets: given.socket,
-            keep_modes: given.terminal && command.group == Group::Session && command.terminal.is_none(),
-            discreet: command.discreet,
-            listener: command.tell_refusals,
-            keyring: keyring != Keyring::None,
-            groups,
-        })?
+        let kind = Kept {
+            given,
+            program_slot: program_slot.filter(|_| command.only),
+            directories: directories.len(),
+        };
+        kept = Some(kind);
+        match sharing.and_then(|sharing| sharing.find(command, kind)) {
+            Some(shared) => shared,
+            None => {
+                // Its own first: they are what it cannot do without.
+                let mut files: Vec<Opened> = opening.needed.iter().cloned().chain(directories).collect();
+                if let Some(narrow) = &command.narrower {
+                    narrower = Some(narrow.ruleset(command.support, &files)?);
+                }
+                files.extend(opening.granted.iter().cloned());
+                let request = Request {
+                    grants: &command.grants,
+                    limits: &command.limits,
+                    root,
+                    root_given_up: command.root_given_up,
+                    files,
+                    only: command.only,
+                    degraded: &command.degraded,
+                    support: command.support,
+                    program_slot,
+                    own_group: matches!(command.group, Group::Session | Group::Join(0)),
+                    own_session: command.group == Group::Session,
+                    given_sockets: given.socket,
+                    keep_modes: given.terminal
+                        && command.group == Group::Session
+                        && command.terminal.is_none(),
+                    discreet: command.discreet,
+                    listener: command.tell_refusals,
+                    keyring: keyring != Keyring::None,
+                    groups,
+                };
+                // A ruleset for a private root is added to by each child.
+                let ruleset = sharing.filter(|_| root.is_none()).and_then(|sharing| sharing.ruleset(kind));
+                let mut authority = Authority::of_opened(request, ruleset)?;
+                if let Some(narrow) = &command.narrower {
+                    authority.narrow(&narrow.grants);
+                }
+                match sharing {
+                    None => (Arc::new(authority), Arc::default()),
+                    Some(sharing) => sharing.keep(command, kind, authority),
+                }
+            }
+        }
     } else {
-        Authority::ambient(&command.limits, &command.degraded, command.support, groups)?
+        let authority = Authority::ambient(&command.limits, &command.degraded, command.support, groups)?;
+        (Arc::new(authority), Arc::default())
     };
-    let null = slots.all.iter().any(|slot| slot.source == Source::Null).then(open_null).transpose()?;
     let resources = limit::resources(&command.limits, &authority.given_up, authority.own_count)?;
 
     let environment = environment(command, &slots)?;
+    let program = Arc::clone(&opening.program);
     let strings = write::strings(command, &program, &environment)?;
-    let direct = match command.loader {
-        Loader::Kernel => None,
-        Loader::Direct => Some(Direct::open(command, &program, &strings)?),
-    };
-    let mut prepared = Prepared {
+    Ok(Prepared {
         plan: Vec::new(),
         steps: Vec::new(),
-        direct,
+        direct: opening.direct.clone(),
         slots,
         program,
         authority,
+        kind: kept,
+        narrower,
         directory,
-        null,
+        null: opening.null.clone(),
         directory_name,
         environment,
         limits: resources,
         keyring,
         born_in_group,
         strings,
-        held: Arc::default(),
+        held,
         caller: std::process::id(),
-    };
-    if prepared.direct.is_none() {
-        let mut writer = Writer::default();
-        prepared.write_before(command, &mut writer)?;
-        prepared.write_after(command, &mut writer)?;
-        prepared.write_execute(command, &mut writer);
-        prepared.plan = writer.draft.encode(prepared.slots.all.len());
-        Plan::check(&prepared.plan, prepared.engine(command)).map_err(Error::malformed_plan)?;
-        prepared.steps = writer.steps;
-    }
-    Ok(prepared)
+    })
 }
 
 impl Prepared {
+    /// Writes the plan and the words of its steps, but for a program that is loaded.
+    pub(super) fn write_plan(&mut self, command: &Command) -> Result<()> {
+        if self.direct.is_some() {
+            return Ok(());
+        }
+        let mut writer = Writer::default();
+        self.write_before(command, &mut writer)?;
+        self.write_after(command, &mut writer)?;
+        self.write_execute(command, &mut writer);
+        self.plan = writer.draft.encode(self.slots.all.len());
+        Plan::check(&self.plan, self.engine(command)).map_err(Error::malformed_plan)?;
+        self.steps = writer.steps;
+        Ok(())
+    }
+
     /// Whether cgroups are made for each birth.
     pub(super) fn has_group(&self) -> bool {
         self.authority.groups.is_needed()
@@ -299,6 +338,7 @@ impl Prepared {
             Source::Program => self.program.file.as_fd(),
             Source::Directory => self.directory.as_ref()?.as_fd(),
             Source::Ruleset => self.authority.ruleset.as_ref()?.as_fd(),
+            Source::Narrower => self.narrower.as_ref()?.as_fd(),
             _ => return None,
         })
     }
@@ -329,7 +369,11 @@ impl Prepared {
             return Ok(());
         }
         let helper = |source| self.slots.helper(source);
-        let places = Places { ruleset: helper(Source::Ruleset), listener: helper(Source::Listener) };
+        let places = Places {
+            ruleset: helper(Source::Ruleset),
+            narrower: helper(Source::Narrower),
+            listener: helper(Source::Listener),
+        };
         // In a private root its nursery has given them up.
         let groups = !command.credentials.are_changed() && self.authority.layout.is_none();
         let write = if command.copies { confine::write_for_template } else { confine::write };
@@ -341,49 +385,6 @@ impl Prepared {
         write::last(command, &self.limits, writer);
         write::execute(command, slot, &self.strings, self.slots.listening > 0, writer);
     }
-}
-
-/// A directory given as a descriptor is of little use without the right to open what is below it.
-fn given_directories(command: &Command) -> Result<Vec<Opened>> {
-    let mut directories = Vec::new();
-    let named = command.named.iter().map(|(name, file)| (name.clone(), file));
-    let numbered = command.numbered.iter().map(|(number, file)| (number.to_string(), file));
-    for (name, file) in named.chain(numbered) {
-        let failed = |error: std::io::Error| Error::io(format!("slot {name}"), error);
-        let status = rustix::fs::fstat(file).map_err(|errno| failed(errno.into()))?;
-        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
-            let copy = file.try_clone().map_err(failed)?;
-            let one = Opened::adopt(copy, Rights::READ, std::path::Path::new(&name));
-            directories.push(one.map_err(|errno| failed(errno.into()))?);
-        }
-    }
-    Ok(directories)
-}
-
-/// Its own terminal by its names: there is nobody else whom it would give.
-fn own_terminal(command: &Command) -> Result<Vec<Opened>> {
-    let (true, Some(slave)) = (command.has_pty(), &command.terminal) else { return Ok(Vec::new()) };
-    let failed = |error: std::io::Error| Error::io("pseudo-terminal", error);
-    let mut files = vec![slave.try_clone().map_err(failed)?];
-    match rustix::fs::open("/dev/tty", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(tty) => files.push(tty),
-        // It has the streams, then, and no other way.
-        Err(rustix::io::Errno::NOENT) => {}
-        Err(errno) => return Err(Error::io("/dev/tty", errno)),
-    }
-    let names = ["pseudo-terminal", "/dev/tty"].map(std::path::Path::new);
-    let adopt = |(file, name)| Opened::adopt(file, Rights::TERMINAL, name);
-    files
-        .into_iter()
-        .zip(names)
-        .map(adopt)
-        .collect::<rustix::io::Result<_>>()
-        .map_err(|errno| failed(errno.into()))
-}
-
-fn open_null() -> Result<OwnedFd> {
-    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::io("/dev/null", errno))
 }
 
 /// The descriptor that a slot is filled with, where it is there before the spawn.

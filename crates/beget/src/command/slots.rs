@@ -32,6 +32,8 @@ pub(crate) enum Source {
     Directory,
     /// The Landlock ruleset.
     Ruleset,
+    /// The one that is put on besides.
+    Narrower,
     /// The terminal to be the controlling one.
     Terminal,
     /// Where the listener is sent.
@@ -91,13 +93,19 @@ impl Slots {
         let mut next = 3;
         let mut names = BTreeMap::new();
         let mut named = Vec::with_capacity(command.named.len() + 1);
-        for (index, (name, _)) in command.named.iter().enumerate() {
+        // What is added to a sealed command moves nothing of it.
+        let (of_it, added) = command.named.split_at(command.sealed_names.unwrap_or(command.named.len()));
+        for (index, (name, _)) in of_it.iter().enumerate() {
             check_name(name, &named)?;
             named.push((name.as_str(), Source::Named(index)));
         }
         if command.channel {
             check_name(beget_channel::SLOT, &named)?;
             named.push((beget_channel::SLOT, Source::Channel));
+        }
+        for (index, (name, _)) in (of_it.len()..).zip(added) {
+            check_name(name, &named)?;
+            named.push((name.as_str(), Source::Named(index)));
         }
         for (name, source) in named {
             next = free_from(next, &taken);

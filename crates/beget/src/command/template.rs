@@ -4,10 +4,12 @@
 //! what they are held to was prepared together with it.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::{Command, Group, write};
+use super::prepare::{self, Prepared};
+use super::{Command, Group, Sealed, Variation, spawn, write};
 use crate::error::{Error, Fault, Result};
 use crate::nursery::Nursery;
 use crate::process::Process;
@@ -21,8 +23,19 @@ impl Command {
     /// The stub that answers on the channel is not there yet: whoever traces the process puts it there when it is ready.
     ///
     /// # Errors
-    /// Those of [`spawn`](Command::spawn); a command that has its refusals told, a child of the caller's own, or something else in that slot.
+    /// Those of [`spawn`](Command::spawn); a command that has its refusals told, a child of the caller's own, one with a terminal that is its
+    /// session's, or something else in that slot.
     pub fn spawn_template(&mut self) -> Result<(Process, Template)> {
+        let mut command = self.again();
+        let channel = command.begin_template()?;
+        let process = command.spawn()?;
+        let prepared = command.prepared.take();
+        let prepared = prepared.ok_or_else(|| Error::new("template", "it was not prepared", Fault::Beget))?;
+        command.template_of(process, channel, prepared)
+    }
+
+    /// Makes it one that becomes a template; gives our end of its channel.
+    fn begin_template(&mut self) -> Result<OwnedFd> {
         let refuse = |words: &str| Err(Error::new("template", words, Fault::Caller));
         if self.tell_refusals {
             return refuse("refusals are not told of a template's copies");
@@ -30,37 +43,54 @@ impl Command {
         if self.own_child {
             return refuse("its copies are born in a nursery, and so must it be");
         }
+        if self.terminal.is_some() || self.foreground {
+            return refuse("a terminal is of one session, and each of its copies has one of its own");
+        }
         if self.numbered.contains_key(&Template::CHANNEL) {
             return refuse("the slot of its own channel is taken");
         }
         let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
         let pair = rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None);
         let (ours, theirs) = pair.map_err(|errno| Error::io("template", errno))?;
-        self.numbered.insert(Template::CHANNEL, theirs);
+        self.numbered.insert(Template::CHANNEL, Arc::new(theirs));
         (self.copies, self.suspended) = (true, true);
-        let shared = self.nursery.is_none() && !self.own_tree && self.private_root().is_none();
-        if shared {
-            self.nursery = Nursery::shared().ok();
+        if self.nursery.is_none() && !self.own_tree && self.private_root().is_none() {
+            self.nursery = Some(Nursery::shared()?);
         }
-        let born = self.bear_template(ours);
-        (self.copies, self.suspended) = (false, false);
-        if shared {
-            self.nursery = None;
-        }
-        self.numbered.remove(&Template::CHANNEL);
-        born
+        Ok(ours)
     }
 
-    fn bear_template(&mut self, channel: OwnedFd) -> Result<(Process, Template)> {
-        let before = self.prepared.take();
-        let process = self.spawn();
-        let prepared = std::mem::replace(&mut self.prepared, before);
-        let process = process?;
-        let prepared = prepared.ok_or_else(|| Error::new("template", "it was not prepared", Fault::Beget))?;
+    fn template_of(
+        &self,
+        process: Process,
+        channel: OwnedFd,
+        prepared: Arc<Prepared>,
+    ) -> Result<(Process, Template)> {
         let nursery = process.nursery().or(self.nursery.as_ref()).cloned();
         let nursery = nursery.ok_or_else(|| Error::new("template", "it has no nursery", Fault::Beget))?;
         let files = write::open_files(&prepared.limits).next().copied();
         let hold = Hold { own_session: self.group == Group::Session, files, prepared };
         Ok((process, Template::new(nursery, channel, hold)))
+    }
+}
+
+impl Sealed {
+    /// Starts it as what a template is made from, as [`Command::spawn_template`] does, in `nursery`, or where the command says. The same can
+    /// be done again whenever a template is to be replaced. `variation`: what this template has of its own; what its copies are given is theirs.
+    ///
+    /// # Errors
+    /// As for [`Command::spawn_template`] and [`spawn`](Sealed::spawn).
+    pub fn spawn_template(
+        &self,
+        variation: &Variation,
+        nursery: Option<&Nursery>,
+    ) -> Result<(Process, Template)> {
+        let mut command = self.varied(variation, nursery)?;
+        let channel = command.begin_template()?;
+        prepare::check_streams(&command)?;
+        let mut prepared = prepare::arrange(&command, &self.opening, Some(&self.sharing))?;
+        prepared.write_plan(&command)?;
+        let process = spawn::spawn(&command, &prepared)?;
+        command.template_of(process, channel, Arc::new(prepared))
     }
 }
