@@ -5,6 +5,7 @@ mod copies;
 #[path = "../loader/fixtures.rs"]
 mod fixtures;
 mod hazards;
+mod memory;
 mod ready;
 
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 //!
 //! A **template** is the program's process, stopped at its **ready point**; a **product** is a copy of it, which goes on from there. What
 //! stands between the two is the stub of `beget-plan`, put beside an unmodified program from outside: [`tracee`] stops it, makes calls in
-//! it, and plants the stub. What a product could tell, and to whom, is answered by [`judge`].
+//! it, and plants the stub; [`memory`] makes it cheap to copy. What a product could tell, and to whom, is answered by [`judge`].
 //!
 //! # Safety idea
 //!
@@ -13,6 +13,7 @@
 
 pub mod arguments;
 pub mod judge;
+pub mod memory;
 pub mod ready;
 pub mod survey;
 pub mod tracee;

@@ -28,6 +28,7 @@ const SEIZE: usize = 0x4206;
 const INTERRUPT: usize = 0x4207;
 const GET_SIGNAL_MASK: usize = 0x420a;
 const SET_SIGNAL_MASK: usize = 0x420b;
+const GET_PROCESSOR_NOTE: usize = 0x420f;
 
 /// General registers (`NT_PRSTATUS`).
 const GENERAL: usize = 1;
@@ -201,6 +202,25 @@ pub fn signal_mask(process: i32) -> Result<u64> {
 /// As for [`interrupt`].
 pub fn set_signal_mask(process: i32, mask: u64) -> Result<()> {
     ask(SET_SIGNAL_MASK, process, size_of::<u64>(), (&raw const mask) as usize).map(drop)
+}
+
+/// Where a stopped process has the kernel note on which processor it runs (`man 2 rseq`): first address, and bytes; 0 and 0 for nowhere. The
+/// kernel writes there whenever the process goes on.
+///
+/// # Errors
+/// `EIO` before Linux 5.13; as for [`interrupt`].
+pub fn processor_note(process: i32) -> Result<(u64, u32)> {
+    #[repr(C)]
+    struct Configuration {
+        pointer: u64,
+        size: u32,
+        signature: u32,
+        flags: u32,
+        pad: u32,
+    }
+    let mut note = Configuration { pointer: 0, size: 0, signature: 0, flags: 0, pad: 0 };
+    ask(GET_PROCESSOR_NOTE, process, size_of::<Configuration>(), (&raw mut note) as usize)?;
+    Ok((note.pointer, note.size))
 }
 
 /// Waits for the next change of a process that this thread traces; `None` when there is none and `wait` is not asked for. Its end is told to
