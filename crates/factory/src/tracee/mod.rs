@@ -77,7 +77,15 @@ impl Tracee {
             deadline: None,
             interrupted: false,
         };
-        tracee.await_stop()?;
+        // It may still be on its way out of its exec: its stop is to come then, and a call that it is made to make before would be lost in that.
+        loop {
+            let signal = match tracee.await_stop()? {
+                Stop::Group(_) => break,
+                Stop::Signal(signal) => signal,
+                _ => 0,
+            };
+            trace::go_on(number, signal).map_err(|errno| failed("continuing", errno))?;
+        }
         tracee.continue_group()?;
         tracee.refresh()?;
         Ok(tracee)
