@@ -8,6 +8,7 @@
 //! The program is not trusted with its own description: everything is read from the kernel, against what was there before its first
 //! instruction. All is looked at before anything is said, so that one error names all of it.
 
+mod anew;
 mod birth;
 mod descriptors;
 mod fresh;
