@@ -156,6 +156,9 @@ static void make(const char *what) {
         must(page != MAP_FAILED);
         if (*what == 'l') must(mlock(page, 4096) == 0);
         else must(madvise(page, 4096, *what == 'w' ? MADV_WIPEONFORK : MADV_DONTFORK) == 0);
+    } else if (!strcmp(what, "mapped")) {
+        int file = open("/data/file", O_RDONLY);
+        must(file >= 0 && mmap(0, 4096, PROT_READ, MAP_PRIVATE, file, 0) != MAP_FAILED && close(file) == 0);
     } else if (!strcmp(what, "timer")) {
         timer_t timer;
         struct sigevent event = {.sigev_notify = SIGEV_NONE};

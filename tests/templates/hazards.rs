@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
+use beget::Root;
 use beget_factory::survey::{self, Expectations, Kind, Survey, Verdict};
 use beget_tests::{Need, Scratch, has, skip};
 
@@ -378,6 +379,52 @@ fn interpreters_that_wait_for_their_input_can_be_copied() {
         }
         drop(feed);
     }
+}
+
+#[test]
+fn in_a_private_root_files_are_known_by_what_is_there() {
+    if !has("gcc") {
+        return skip("hazards::in_a_private_root", Need::Program("gcc"));
+    }
+    if let Err(error) = base("true").root(Root::new()).status() {
+        assert_eq!(error.fault(), beget::Fault::Unkept, "{error}");
+        return skip("hazards::in_a_private_root", Need::Machine("user namespaces"));
+    }
+    let scratch = Scratch::new();
+    let file = scratch.file("data", "0123456789");
+    let mut command = base(&program());
+    command.args([scratch.at("").trim_end_matches('/'), "mapped", "number"]).root(Root::new());
+    command.grant(Grant::At(Box::new(Grant::Read(file.clone().into())), "/data/file".into()));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let (process, template) = command.spawn_template().expect("a template");
+    let mut tracee = Tracee::seize(process).expect("it is traced");
+    let before = Expectations::at_birth(&tracee).expect("its birth").alone();
+    tracee.run_until_ready(&Ready::Stop, LONG).expect("it stops itself");
+    let survey = survey::survey(&mut tracee, &before).expect("nothing is refused");
+    // It knows itself by another number than it has here.
+    let told = survey.hazards().iter().find(|hazard| hazard.kind == Kind::CachedNumber).expect("it is told");
+    assert!(!told.what.starts_with(&format!("{},", tracee.number())), "{told}");
+    let planted = tracee.plant().expect("a stub");
+    let _process = tracee.serve(&planted).expect("it serves");
+    assert_eq!(product(&survey, &template), "alive");
+    let own = survey.files().iter().find(|file| file.path == Path::new("/data/file")).expect("it is mapped");
+    assert!(survey.files().iter().all(survey::MappedFile::is_current), "{:?}", survey.files());
+    std::fs::write(&file, "changed").expect("our own file");
+    assert!(!own.is_current());
+}
+
+#[test]
+fn a_thousand_products_leave_no_file_behind() {
+    beget_tests::in_own_process("hazards::a_thousand_products_leave_no_file_behind", || {
+        let Some(ready) = ready(&["offset"], |_| ()) else { return };
+        let (_scratch, survey, template, _process) = ready.serve();
+        assert_eq!(product(&survey, &template), "345634");
+        let before = beget_tests::descriptors();
+        for _ in 0..1000 {
+            assert_eq!(product(&survey, &template), "345634");
+        }
+        assert_eq!(beget_tests::descriptors(), before);
+    });
 }
 
 #[test]

@@ -25,21 +25,32 @@ pub struct MappedFile {
     pub size: u64,
     /// When it was last changed, contents or otherwise: nanoseconds since 1970 (`st_ctime`). Nobody sets that to what he likes.
     pub changed: i128,
+    /// Where it can be looked at from here: its path, or, where that leads elsewhere here than there, the same below the root of the template.
+    watched: PathBuf,
 }
 
 impl MappedFile {
-    fn look(root: &str, path: PathBuf) -> Option<MappedFile> {
-        // As the program finds it: below its own root.
-        let below = PathBuf::from(root).join(path.strip_prefix("/").ok()?);
-        let found = std::fs::metadata(below).or_else(|_| std::fs::metadata(&path)).ok()?;
+    fn look(path: PathBuf, watched: PathBuf) -> Option<MappedFile> {
+        let found = std::fs::metadata(&watched).ok()?;
         let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
-        Some(MappedFile { path, inode: (found.dev(), found.ino()), size: found.size(), changed })
+        Some(MappedFile { path, inode: (found.dev(), found.ino()), size: found.size(), changed, watched })
     }
 
-    /// Whether this path leads to that file still, unchanged. It is asked for by name, in the caller's root.
+    /// The file that a path leads to for a program with this root.
+    fn below(root: &str, path: PathBuf) -> Option<MappedFile> {
+        let inside = PathBuf::from(root).join(path.strip_prefix("/").ok()?);
+        let found = MappedFile::look(path.clone(), inside)?;
+        match MappedFile::look(path.clone(), path) {
+            Some(here) if (here.inode, here.changed) == (found.inode, found.changed) => Some(here),
+            _ => Some(found),
+        }
+    }
+
+    /// Whether it is still there, unchanged. It is asked for by name. One that only the template's root has at that name is not, once the
+    /// template has ended.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        MappedFile::look("/", self.path.clone()).as_ref() == Some(self)
+        MappedFile::look(self.path.clone(), self.watched.clone()).as_ref() == Some(self)
     }
 }
 
@@ -122,7 +133,7 @@ pub(super) fn survey(tracee: &Tracee, all: &[Mapping], hazards: &mut Vec<Hazard>
         // A name may have in it what looks like the kernel's escape, or its mark; the inode says which was meant. Some file systems show another
         // one here than there: then the mark alone is believed.
         let names = [text::unescaped(&mapping.path), mapping.path.clone()];
-        let look = |name: &Vec<u8>| MappedFile::look(&root, PathBuf::from(OsString::from_vec(name.clone())));
+        let look = |name: &Vec<u8>| MappedFile::below(&root, PathBuf::from(OsString::from_vec(name.clone())));
         let same = names.iter().filter_map(look).find(|file| file.inode.1 == mapping.inode);
         let gone = mapping.path.ends_with(b" (deleted)");
         let file = same.or_else(|| if gone { None } else { names.first().and_then(look) });
