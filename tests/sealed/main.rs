@@ -4,6 +4,7 @@ mod cold;
 mod narrower;
 mod opened;
 mod refused;
+mod warm;
 
 use std::time::Duration;
 

@@ -70,6 +70,11 @@ impl Template {
         &self.nursery
     }
 
+    /// What its program was started with.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        &self.hold.prepared
+    }
+
     /// What every copy does first: a session of its own where the template has one, then what holds it.
     #[must_use]
     pub fn first_part(&self) -> Part<'_> {
@@ -127,7 +132,7 @@ impl Template {
 
     /// Adds what comes last: the limit of open files, and going on.
     fn finish(&self, part: &mut Part<'_>, registers: &[(Register, u64)]) {
-        if let Some(limit) = self.hold.files {
+        if let Some(limit) = part.open_files.or(self.hold.files) {
             part.set_limit(limit);
         }
         let pairs = registers.iter().flat_map(|(register, value)| [*register as u64, *value]);

@@ -67,6 +67,8 @@ pub struct Part<'fd> {
     pub(super) slots: u32,
     /// One past the highest slot that is closed.
     pub(super) closed: u32,
+    /// The limit of open files of a template's copy, instead of its template's; set when it goes on.
+    pub(crate) open_files: Option<Resource>,
 }
 
 impl<'fd> Part<'fd> {
