@@ -133,7 +133,7 @@ complete -c beget -n '__beget_wants_flag run show check' -l loader -x -a 'kernel
 complete -c beget -n '__beget_wants_flag run show check' -l suspend -d 'stop before the program\'s first instruction, tell its process number and wait, for a debugger to attach (gdb -p) or somebody to continue it (kill -CONT)'
 complete -c beget -n '__beget_wants_flag run show check' -l pty -d 'a terminal of its own for its three streams, in a session of its own'
 complete -c beget -n '__beget_wants_flag run show check' -l log -r -F -d 'record the output in FILE, with times, as an asciicast (version 2, for `asciinema play`)'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l degrade -x -a 'root files truncation devices tracing signals abstract-sockets tcp-ports calls keys memory processes cpus' -d 'go on where this kernel cannot keep the promise'
+complete -c beget -n '__beget_wants_flag run show check spawn' -l degrade -x -a 'root files truncation devices tracing signals abstract-sockets tcp-ports calls keys marks memory processes cpus' -d 'go on where this kernel cannot keep the promise'
 complete -c beget -n '__beget_wants_flag run show check spawn' -l as-if -x -a 'cgroup=none landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none, or the system for one without cgroups'
 complete -c beget -n '__beget_wants_flag run show check' -l json -d 'print JSON'
 complete -c beget -n '__beget_wants_flag spawn' -l stdio -d 'our own standard input, output and error'
