@@ -15,7 +15,7 @@ use beget::{Part, Protection, Register};
 use beget_image::{Built, FirstStack};
 
 use crate::ready::Ready;
-use crate::tracee::{Mapping, Objects, Tracee, key};
+use crate::tracee::{Mapping, Object, Objects, Tracee, key};
 use crate::{Error, Fault, Result};
 
 const PAGE: u64 = 4096;
@@ -25,6 +25,12 @@ const MOST_STRINGS: usize = 1 << 20;
 const LONGEST: usize = 128 << 10;
 /// What may be looked at of one mapping: more data than any image has, but for what it only reserves.
 const MOST_DATA: u64 = 256 << 20;
+
+/// What a C library starts a program with.
+const LIBRARY_START: &str = "__libc_start_main";
+
+/// What it keeps of a program's arguments for its messages, in the program where it is linked into that.
+const LIBRARY_OWN: [&str; 2] = ["_dl_argv", "__libc_argv"];
 
 /// Where the new ones go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +76,8 @@ pub struct Arguments {
     /// Bytes that both may take.
     limit: u64,
     kept: Vec<Kept>,
-    /// A C library is there, and should have kept the environment by now.
-    keeps_environment: bool,
+    /// The environment is another by now than it was started with, or is kept where it was not found.
+    own_environment: bool,
 }
 
 fn impossible(what: &str, ready: &Ready, why: &str) -> Error {
@@ -151,7 +157,12 @@ impl Arguments {
         let environment = list(tracee, lists[1])?;
         let name_at = tracee.word(lists[0])?;
         let name_bytes = arguments.first().map_or(0, |name| name.as_bytes().len());
-        let (kept, library) = kept(tracee, &objects, lists, name_at..name_at + name_bytes as u64 + 1)?;
+        let kept = kept(tracee, &objects, lists, name_at..name_at + name_bytes as u64 + 1)?;
+        let none = !kept.iter().any(|kept| kept.meaning == Meaning::Environment);
+        let lost = none
+            && (*ready == Ready::Main
+                || (objects.has_loader() && objects.function(LIBRARY_START)?.is_some()));
+        let own_environment = lost || is_elsewhere(tracee, &objects, lists[1])?;
         let text = |key| objects.value(key).map_or(Ok(CString::default()), |at| one(tracee, at));
         Ok(Some(Arguments {
             place,
@@ -160,7 +171,7 @@ impl Arguments {
             random: objects.value(key::RANDOM).unwrap_or(0),
             auxiliary: objects.auxiliary.clone(),
             limit: limit(tracee)?,
-            keeps_environment: *ready == Ready::Main || (library && objects.has_loader()),
+            own_environment,
             arguments,
             environment,
             kept,
@@ -193,8 +204,7 @@ impl Arguments {
             }
             return Ok(Vec::new());
         }
-        let keeps = |meaning| self.kept.iter().any(|kept| kept.meaning == meaning);
-        if environment.is_some() && self.keeps_environment && !keeps(Meaning::Environment) {
+        if environment.is_some() && self.own_environment {
             return Err(impossible(
                 "environment",
                 ready,
@@ -355,18 +365,12 @@ fn list(tracee: &Tracee, at: u64) -> Result<Vec<CString>> {
     Err(Error::new("template: arguments", "there is no end of them", Fault::NotRunnable))
 }
 
-/// All words of the program's and its libraries' data that point to what it was started with, and whether there is a C library.
-fn kept(tracee: &Tracee, objects: &Objects, lists: [u64; 2], name: Range<u64>) -> Result<(Vec<Kept>, bool)> {
-    let (mut kept, mut library) = (Vec::new(), false);
-    let program = objects.program()?;
-    let loader = objects.value(key::BASE);
+/// All words of the program's and its libraries' data that point to what it was started with.
+fn kept(tracee: &Tracee, objects: &Objects, lists: [u64; 2], name: Range<u64>) -> Result<Vec<Kept>> {
+    let mut kept = Vec::new();
     let [arguments, environment] = lists;
     for object in objects.all()? {
-        let own = object.mappings == program.mappings;
-        let loads = object.mappings.first().is_some_and(|first| Some(first.range.start) == loader);
-        let is_c_library = objects.function_of(&object, "__libc_start_main").is_some();
-        library |= is_c_library;
-        let by_library = !own && (loads || is_c_library);
+        let first = kept.len();
         for mapping in data(objects, &object.mappings) {
             let Range { start, end } = mapping.range;
             let mut bytes = vec![0; (end - start).min(MOST_DATA) as usize];
@@ -382,11 +386,41 @@ fn kept(tracee: &Tracee, objects: &Objects, lists: [u64; 2], name: Range<u64>) -
                     _ => continue,
                 };
                 let at = start + index as u64 * WORD;
-                kept.push(Kept { at, meaning, writable: mapping.writable, by_library });
+                kept.push(Kept { at, meaning, writable: mapping.writable, by_library: false });
+            }
+        }
+        let found = kept.get_mut(first..).unwrap_or_default();
+        // To read an object's symbols takes as long as all else here.
+        if found.iter().any(|kept| kept.meaning == Meaning::Arguments) {
+            let library = is_library(objects, &object)?;
+            let known = LIBRARY_OWN.map(|name| objects.variable_of(&object, name));
+            for kept in found {
+                kept.by_library = library || known.contains(&Some(kept.at));
             }
         }
     }
-    Ok((kept, library))
+    Ok(kept)
+}
+
+/// Whether what the C library takes for the environment is another than this: a constructor has changed it.
+fn is_elsewhere(tracee: &Tracee, objects: &Objects, environment: u64) -> Result<bool> {
+    for object in objects.all()? {
+        // 0 where it is not set yet, and where another object has taken its place.
+        if let Some(at) = objects.variable_of(&object, "environ")
+            && tracee.word(at).is_ok_and(|word| ![0, environment].contains(&word))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether it is the loader, or the C library apart from the program.
+fn is_library(objects: &Objects, object: &Object) -> Result<bool> {
+    let own = object.mappings == objects.program()?.mappings;
+    let loader = objects.value(key::BASE).filter(|base| *base != 0);
+    let loads = object.mappings.first().is_some_and(|first| Some(first.range.start) == loader);
+    Ok(!own && (loads || objects.function_of(object, LIBRARY_START).is_some()))
 }
 
 /// The mappings of an object's variables: those that can be written, the zeroed memory after them, and before them what was protected

@@ -19,10 +19,11 @@ const MOST_SECTIONS: u64 = 1 << 16;
 const SYMBOLS: u32 = 2;
 const STRINGS: u32 = 3;
 const DYNAMIC_SYMBOLS: u32 = 11;
+const VARIABLE: u8 = 1;
 const FUNCTION: u8 = 2;
 const INDIRECT: u8 = 10;
 
-/// The functions of an image.
+/// The functions of an image, or its variables.
 #[derive(Clone, Debug, Default)]
 pub struct Symbols {
     /// Ascending by address; of several at one, the best name first.
@@ -72,9 +73,43 @@ impl Symbols {
     pub fn read<S: Source + ?Sized>(source: &S) -> Result<Symbols> {
         let sections = sections(source)?;
         let of_kind = |kind| sections.iter().find(|section| section.kind == kind);
-        let Some(table) = of_kind(SYMBOLS).or_else(|| of_kind(DYNAMIC_SYMBOLS)) else {
-            return Ok(Symbols::default());
-        };
+        let table = of_kind(SYMBOLS).or_else(|| of_kind(DYNAMIC_SYMBOLS));
+        Symbols::read_tables(source, &sections, table.as_slice(), &[FUNCTION, INDIRECT])
+    }
+
+    /// The same with its variables instead of its functions: those of both tables.
+    ///
+    /// # Errors
+    /// As for [`read`](Symbols::read).
+    pub fn read_variables<S: Source + ?Sized>(source: &S) -> Result<Symbols> {
+        let sections = sections(source)?;
+        let tables = sections.iter().filter(|section| [SYMBOLS, DYNAMIC_SYMBOLS].contains(&section.kind));
+        let tables: Vec<&Section> = tables.take(2).collect();
+        Symbols::read_tables(source, &sections, &tables, &[VARIABLE])
+    }
+
+    fn read_tables<S: Source + ?Sized>(
+        source: &S,
+        sections: &[Section],
+        tables: &[&Section],
+        kinds: &[u8],
+    ) -> Result<Symbols> {
+        let mut all = Symbols::default();
+        for table in tables {
+            all.read_table(source, sections, table, kinds)?;
+        }
+        // What has a size and is known elsewhere is the better name; among equals the first of the file.
+        all.entries.sort_by_key(|entry| (entry.address, entry.size == 0, entry.local));
+        Ok(all)
+    }
+
+    fn read_table<S: Source + ?Sized>(
+        &mut self,
+        source: &S,
+        sections: &[Section],
+        table: &Section,
+        kinds: &[u8],
+    ) -> Result<()> {
         let Some(strings) = sections.get(table.link as usize).filter(|section| section.kind == STRINGS)
         else {
             return malformed("an ELF file whose symbols have no names");
@@ -90,10 +125,10 @@ impl Symbols {
         if names.last().is_some_and(|last| *last != 0) {
             return malformed("an ELF file with a malformed table of names");
         }
-        let mut entries = Vec::new();
+        let before = self.names.len() as u32;
         for symbol in table.contents(source)?.chunks_exact(SYMBOL) {
             let (name, kind, section) = (word(symbol, 0), symbol[4] & 0xf, half(symbol, 6));
-            if (kind != FUNCTION && kind != INDIRECT) || section == 0 {
+            if !kinds.contains(&kind) || section == 0 {
                 continue;
             }
             if name as usize >= names.len() {
@@ -101,11 +136,11 @@ impl Symbols {
             }
             let (address, size) = (long(symbol, 8), long(symbol, 16));
             let latest = sections.get(usize::from(section)).map_or(address, |section| section.end());
-            entries.push(Entry { address, size, latest, name, local: symbol[4] >> 4 == 0 });
+            let (name, local) = (before + name, symbol[4] >> 4 == 0);
+            self.entries.push(Entry { address, size, latest, name, local });
         }
-        // What has a size and is known elsewhere is the better name; among equals the first of the file.
-        entries.sort_by_key(|entry| (entry.address, entry.size == 0, entry.local));
-        Ok(Symbols { entries, names })
+        self.names.extend(names);
+        Ok(())
     }
 
     /// The function at an address of the image: the nearest one that begins at or below it, if the address is within its size, or,

@@ -13,7 +13,7 @@ mod waits;
 
 pub use context::Context;
 pub use objects::Mapping;
-pub(crate) use objects::{Objects, key};
+pub(crate) use objects::{Object, Objects, key};
 pub use plant::Planted;
 
 use std::fs::File;

@@ -220,7 +220,14 @@ impl Objects {
         Ok(None)
     }
 
-    /// The same in one file.
+    /// The address of a variable in one file.
+    pub(crate) fn variable_of(&self, object: &Object, name: &str) -> Option<u64> {
+        let file = self.open(object)?;
+        let symbols = Symbols::read_variables(&file).ok()?;
+        Some(symbols.named(name.as_bytes())?.address.wrapping_add(self.bias(object, &file)?))
+    }
+
+    /// As [`function`](Objects::function), in one file.
     pub(crate) fn function_of(&self, object: &Object, name: &str) -> Option<u64> {
         let file = self.open(object)?;
         let symbols = Symbols::read(&file).ok()?;

@@ -20,6 +20,8 @@ const SIGSTOP: i32 = 19;
 pub(super) enum Way {
     /// Freely, to the instruction that stands at this address for a breakpoint, if it comes there.
     Free(Option<u64>),
+    /// To where it enters a call, or leaves one.
+    Call,
     /// For one instruction.
     Step,
 }
@@ -27,7 +29,7 @@ pub(super) enum Way {
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Came {
-    /// It made its step, or met the breakpoint.
+    /// It made its step, is at its call, or met the breakpoint.
     There,
     /// `SIGSTOP` was about to stop it, and did not.
     Stopped,
@@ -126,6 +128,7 @@ impl Tracee {
         loop {
             let gone = match way {
                 Way::Free(_) => trace::go_on(number, signal),
+                Way::Call => trace::go_on_to_call(number, signal),
                 Way::Step => trace::step(number, signal),
             };
             gone.map_err(|errno| failed("continuing", errno))?;
@@ -146,6 +149,7 @@ impl Tracee {
                     self.continue_group()?;
                     continue;
                 }
+                Stop::Call => Came::There,
                 Stop::Signal(SIGSTOP) => Came::Stopped,
                 Stop::Signal(SIGCONT) if self.continued => {
                     self.continued = false;
@@ -155,6 +159,7 @@ impl Tracee {
                     self.refresh()?;
                     let there = match way {
                         Way::Step => true,
+                        Way::Call => false,
                         Way::Free(at) => at.is_some_and(|at| self.registers.rip == at + 1),
                     };
                     if !there {

@@ -33,6 +33,12 @@ impl Tracee {
         self.waits_in(call, first, second)
     }
 
+    /// Whether the call that it enters is such a wait.
+    pub(super) fn is_to_wait(&self) -> Result<bool> {
+        let General { orig_rax, rdi, rsi, .. } = self.registers;
+        u32::try_from(orig_rax).map_or(Ok(false), |call| self.waits_in(call, rdi, rsi))
+    }
+
     /// Whether it was stopped in such a wait, which makes its call again when it goes on.
     pub(super) fn waits(&self) -> Result<bool> {
         let General { orig_rax, rdi, rsi, .. } = self.registers;
