@@ -291,6 +291,34 @@ fn a_copy_pays_from_its_own_group() {
     });
 }
 
+/// A cgroup that is given is joined before anything of the program goes on; a child is born in it.
+#[test]
+fn a_cgroup_that_is_given_is_the_one_it_is_in() {
+    let test = "a_cgroup_that_is_given_is_the_one_it_is_in";
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("/proc is there");
+    let unified = mounts.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        (words[2] == "cgroup2").then(|| words[1].to_owned())
+    });
+    let name = format!("test-{}", std::process::id());
+    let made = unified.map(|mount| PathBuf::from(mount).join(&name));
+    let Some(folder) = made.into_iter().find(|folder| std::fs::create_dir(folder).is_ok()) else {
+        return skip(test, if is_root() { Need::Machine("cgroups of version 2") } else { Need::Root });
+    };
+    let warm = warm(probe(&["await", "7"]));
+    let mut variation = Variation::new();
+    variation.stdin(Stdio::piped()).cgroup(std::fs::File::open(&folder).expect("our own"));
+    let cold: fn(&Warm, &Variation) -> Result<Process, Error> = |warm, given| warm.sealed.spawn(given, None);
+    for start in [cold, Warm::start, Warm::start_made] {
+        let mut process = start(&warm, &variation).expect("it starts");
+        let members = std::fs::read_to_string(folder.join("cgroup.procs")).expect("our own");
+        assert_eq!(members, format!("{}\n", process.id()));
+        drop(process.stdin.take());
+        assert_eq!(end(&process).exit_code(), 7);
+    }
+    std::fs::remove_dir(&folder).expect("it is empty");
+}
+
 /// A template can be made anew from what was sealed, when the program's name means another file.
 #[test]
 fn a_template_is_made_anew_from_what_was_sealed() {

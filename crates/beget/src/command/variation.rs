@@ -19,8 +19,8 @@ use crate::stdio::{Kind, Stdio};
 /// What one spawn of a [`Sealed`](super::Sealed) command, or one product of its template, has of its own: arguments, variables, streams,
 /// descriptors, a directory, and tighter limits and fewer grants. The setters have the names of [`Command`]'s.
 ///
-/// The same one may be used many times, by several threads: its descriptors stay its own.
-#[derive(Default)]
+/// The same one may be used many times, by several threads: its descriptors stay its own. A copy has the same open files.
+#[derive(Clone, Default)]
 pub struct Variation {
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: BTreeMap<OsString, OsString>,
