@@ -44,9 +44,14 @@ struct Made {
 /// A template of this command, stopped where it is ready; or why there is none.
 fn made(command: &mut Command, ready: &Ready, patience: Duration) -> beget_factory::Result<Made> {
     let nursery = Nursery::new().expect("a nursery");
+    made_anywhere(command.nursery(&nursery), ready, patience)
+}
+
+/// The same in whatever nursery the command has it in.
+fn made_anywhere(command: &mut Command, ready: &Ready, patience: Duration) -> beget_factory::Result<Made> {
     let (theirs, input) = std::io::pipe().expect("a pipe");
     command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-    let (process, template) = command.nursery(&nursery).spawn_template().expect("a template");
+    let (process, template) = command.spawn_template().expect("a template");
     let mut tracee = Tracee::seize(process).expect("it is traced");
     let point = tracee.run_until_ready(ready, patience)?;
     let planted = tracee.plant().expect("a stub");

@@ -240,3 +240,31 @@ fn programs_that_never_come_to_it_are_errors_that_say_why() {
         assert!(error.starts_with("template") && error.contains(words), "{script}: {error}");
     }
 }
+
+#[test]
+fn a_program_that_beget_loads_itself_is_as_ready() {
+    for ready in [Ready::Entry, Ready::Main, Ready::Stdin] {
+        let mut command = base("/bin/cat");
+        command.loader(beget::Loader::Direct);
+        let made = made(&mut command, &ready, LONG).unwrap_or_else(|error| panic!("{ready}: {error}"));
+        for _ in 0..3 {
+            assert_eq!(made.run("text").out, "text", "{ready}");
+        }
+    }
+}
+
+#[test]
+fn a_program_in_a_root_of_its_own_is_found_by_its_main() {
+    let mut command = base("/bin/cat");
+    command.root(beget::Root::new());
+    if let Err(error) = command.spawn() {
+        assert!(error.to_string().contains("user namespaces are refused"), "{error}");
+        let test = "a_program_in_a_root_of_its_own_is_found_by_its_main";
+        return beget_tests::skip(test, beget_tests::Need::Machine("user namespaces"));
+    }
+    for ready in [Ready::Main, Ready::Symbol("__libc_start_main".into()), Ready::Stdin] {
+        let made =
+            made_anywhere(&mut command, &ready, LONG).unwrap_or_else(|error| panic!("{ready}: {error}"));
+        assert_eq!(made.run("text").out, "text", "{ready}");
+    }
+}

@@ -88,3 +88,39 @@ impl Tracee {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use beget::{Command, Grant, Stdio};
+    use beget_sys::{nr, signal};
+
+    use super::*;
+    use crate::Ready;
+
+    #[test]
+    fn a_signal_that_comes_while_calls_are_made_reaches_the_program_afterwards() {
+        let (theirs, _input) = std::io::pipe().expect("a pipe");
+        let script = "trap 'exit 7' USR1; trap '' TRAP; kill -STOP $$; while :; do read line; done";
+        let mut command = Command::new("/bin/sh");
+        command.grant(Grant::Base).args(["-c", script]).stdin(Stdio::from(theirs));
+        let (process, _template) = command.spawn_template().expect("a program");
+        let mut tracee = Tracee::seize(process).expect("it is traced");
+        tracee.run_until_ready(&Ready::Stop, Duration::from_secs(60)).expect("it stops itself");
+        let (before, mask) = (tracee.registers, trace::signal_mask(tracee.number()).expect("a mask"));
+        const SIGUSR1: i32 = 10;
+        signal::kill(tracee.number(), SIGUSR1).expect("it is there");
+        for _ in 0..100 {
+            assert_eq!(
+                tracee.call("its number", nr::GETPID, [0; 6]).expect("a call"),
+                tracee.number() as u64
+            );
+        }
+        assert_eq!(tracee.try_call(nr::CLOSE, [12_345, 0, 0, 0, 0, 0]).expect("a call"), Err(Errno::EBADF));
+        assert_eq!(trace::registers(tracee.number()).expect("registers"), before);
+        assert_eq!(trace::signal_mask(tracee.number()).expect("a mask"), mask);
+        let mut process = tracee.let_go().expect("it goes on");
+        assert_eq!(process.wait().expect("it ends").status.code(), Some(7));
+    }
+}

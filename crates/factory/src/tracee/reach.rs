@@ -28,7 +28,8 @@ impl Tracee {
     /// Runs it until it is ready, at most `patience`.
     ///
     /// Its signals are delivered, but that none stops it; an exec is followed, and `stdin`, `stop` and `symbol` then mean the new program's.
-    /// A `SIGTRAP` that is blocked or ignored where a breakpoint is met (`main`, `symbol`) gets its default disposition.
+    /// A `SIGTRAP` that is blocked or ignored where a breakpoint is met (`main`, `symbol`) gets its default disposition, and a child that the
+    /// program creates on its way and that comes to the same place is ended by one: the breakpoint is in its copy of the memory.
     ///
     /// # Errors
     /// A program that ends, or is not ready in time; one without that ready point. It has ended then.
