@@ -7,6 +7,7 @@ mod fixtures;
 mod hazards;
 mod memory;
 mod ready;
+mod saved;
 mod state;
 
 use std::ffi::OsString;

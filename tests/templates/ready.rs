@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
 }"#;
 
 /// Every kind of program that the compilers here make.
-fn kinds() -> Vec<(&'static str, String)> {
+pub(super) fn kinds() -> Vec<(&'static str, String)> {
     let mut kinds = Vec::new();
     if beget_tests::has("gcc") {
         kinds.push(("glibc, anywhere", c(ECHO, &["-pie", "-fPIE"])));
@@ -36,7 +36,7 @@ fn kinds() -> Vec<(&'static str, String)> {
     kinds
 }
 
-fn echo(path: &str) -> Command {
+pub(super) fn echo(path: &str) -> Command {
     let mut command = base(path);
     command.arg("last").env("WHO", "me");
     command

@@ -15,6 +15,7 @@ pub mod arguments;
 pub mod judge;
 pub mod memory;
 pub mod ready;
+pub mod saved;
 pub mod survey;
 pub mod tracee;
 

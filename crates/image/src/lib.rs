@@ -29,6 +29,7 @@
 
 mod elf;
 mod error;
+pub mod frozen;
 mod image;
 mod place;
 mod placement;

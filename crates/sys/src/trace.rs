@@ -186,6 +186,15 @@ pub fn extended_state(process: i32, room: &mut [u8]) -> Result<usize> {
     Ok(vector.length)
 }
 
+/// Sets it: as many bytes as [`extended_state`] gives.
+///
+/// # Errors
+/// As for [`interrupt`]; `EINVAL` for a state that the processor cannot have, `EFAULT` for one that is too short.
+pub fn set_extended_state(process: i32, state: &[u8]) -> Result<()> {
+    let mut vector = Vector { base: state.as_ptr() as usize, length: state.len() };
+    ask(SET_REGISTER_SET, process, EXTENDED, (&raw mut vector) as usize).map(drop)
+}
+
 /// The signals that a stopped process blocks, bit N-1 for signal N.
 ///
 /// # Errors
@@ -204,12 +213,12 @@ pub fn set_signal_mask(process: i32, mask: u64) -> Result<()> {
     ask(SET_SIGNAL_MASK, process, size_of::<u64>(), (&raw const mask) as usize).map(drop)
 }
 
-/// Where a stopped process has the kernel note on which processor it runs (`man 2 rseq`): first address, and bytes; 0 and 0 for nowhere. The
-/// kernel writes there whenever the process goes on.
+/// Where a stopped process has the kernel note on which processor it runs (`man 2 rseq`): first address, bytes, and the
+/// signature of its sequences; zeroes for nowhere. The kernel writes there whenever the process goes on.
 ///
 /// # Errors
 /// `EIO` before Linux 5.13; as for [`interrupt`].
-pub fn processor_note(process: i32) -> Result<(u64, u32)> {
+pub fn processor_note(process: i32) -> Result<(u64, u32, u32)> {
     #[repr(C)]
     struct Configuration {
         pointer: u64,
@@ -220,7 +229,7 @@ pub fn processor_note(process: i32) -> Result<(u64, u32)> {
     }
     let mut note = Configuration { pointer: 0, size: 0, signature: 0, flags: 0, pad: 0 };
     ask(GET_PROCESSOR_NOTE, process, size_of::<Configuration>(), (&raw mut note) as usize)?;
-    Ok((note.pointer, note.size))
+    Ok((note.pointer, note.size, note.signature))
 }
 
 /// Waits for the next change of a process that this thread traces; `None` when there is none and `wait` is not asked for. Its end is told to

@@ -85,8 +85,8 @@ pub fn freeze(tracee: &mut Tracee, channel: BorrowedFd<'_>, planted: Option<&Pla
 /// Where the kernel itself writes when the program goes on: it must find its own there.
 fn kernel_writes_to(tracee: &Tracee) -> Vec<Range> {
     match trace::processor_note(tracee.number()) {
-        Ok((_, 0)) => Vec::new(),
-        Ok((at, bytes)) => vec![(at, at.saturating_add(bytes.into()))],
+        Ok((_, 0, _)) => Vec::new(),
+        Ok((at, bytes, _)) => vec![(at, at.saturating_add(bytes.into()))],
         // Before Linux 5.13 nobody tells; C libraries have it beside what they keep of the thread.
         Err(_) => {
             let base = tracee.registers.fs_base;

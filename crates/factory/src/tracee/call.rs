@@ -62,6 +62,11 @@ impl Tracee {
         Ok(if refused { Err(Errno(-answer as i32)) } else { Ok(after.rax) })
     }
 
+    /// Has it make calls at this address, or wherever the kernel's page of calls is now: for memory that changes under them.
+    pub(crate) fn call_from(&mut self, at: Option<u64>) {
+        self.instruction = at;
+    }
+
     /// Where a `syscall` instruction is in its memory: the kernel's own page of calls has some.
     fn instruction(&mut self) -> Result<u64> {
         if let Some(at) = self.instruction {

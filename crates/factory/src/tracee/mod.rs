@@ -82,6 +82,10 @@ impl Tracee {
             let signal = match tracee.await_stop()? {
                 Stop::Group(_) => break,
                 Stop::Signal(signal) => signal,
+                Stop::EXEC => {
+                    tracee.memory = memory_of(number)?;
+                    0
+                }
                 _ => 0,
             };
             trace::go_on(number, signal).map_err(|errno| failed("continuing", errno))?;
