@@ -64,10 +64,17 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// The same without its time of access.
+    pub(crate) fn but_that_it_was_read(self) -> Seen {
+        let mut status = self.status;
+        (status.4, status.5) = (0, 0);
+        Seen { status, ..self }
+    }
+
     pub(crate) fn of(file: BorrowedFd<'_>) -> Seen {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let status = std::fs::metadata(&path).expect("it is open");
-        let contents = if status.is_dir() { Vec::new() } else { std::fs::read(&path).expect("ours") };
+        let contents = if status.is_file() { std::fs::read(&path).expect("ours") } else { Vec::new() };
         let contents = format!("{} bytes, {:?}", contents.len(), contents.iter().max());
         // Only now: what was read here is no mark of theirs.
         let status = std::fs::metadata(&path).expect("it is open");

@@ -142,6 +142,14 @@ impl Root {
         self.entries.is_empty()
     }
 
+    /// The folders in which changes are kept ([`keep`](Root::keep)).
+    pub fn kept(&self) -> impl Iterator<Item = &Path> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Scratch { keep, .. } => keep.as_deref(),
+            _ => None,
+        })
+    }
+
     /// Whether the last thing put in is a [`scratch`](Root::scratch).
     #[must_use]
     pub fn ends_in_scratch(&self) -> bool {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use beget_authority::{Grant, Opened, Rights};
+use beget_authority::{Grant, Opened, Rights, Root};
 
 use super::{Command, Directory, Sealed, prepare};
 use crate::error::Result;
@@ -113,6 +113,12 @@ impl Command {
     #[must_use]
     pub fn has_root(&self) -> bool {
         self.private_root().is_some()
+    }
+
+    /// The private root that it is born in; none where that was given up.
+    #[must_use]
+    pub fn root_given(&self) -> Option<&Root> {
+        self.private_root()
     }
 
     /// Whether it is born with a channel to its holder.

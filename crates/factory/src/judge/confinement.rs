@@ -11,6 +11,7 @@ use super::hole::{Hole, HoleIdentity};
 /// What no answer here speaks of.
 pub const OUT_OF_SCOPE: &[&str] = &[
     "covert and timing channels: processor time, caches, page cache, memory pressure, the order and times of scheduling",
+    "that it opens and reads files: whoever may read the same files can watch that (inotify, named pipes put there, times of access)",
     "the kernel itself, and whoever may do anything on this machine (root outside of namespaces)",
     "what the requestor gives: arguments, capabilities and streams of its own are its own to judge",
     "how a product ends, and when: the requestor is told, and who sees process numbers",

@@ -105,12 +105,16 @@ impl HoleIdentity {
         self.access
     }
 
-    /// Whether who allows this allows `other`: the same thing, with no more access. The whole network holds every port and UDP.
+    /// Whether who allows this allows `other`: the same thing, with no more access. The whole network holds every port and UDP; all that the user
+    /// may do holds whatever is reached without a descriptor or a grant of its own.
     #[must_use]
     pub fn covers(&self, other: &HoleIdentity) -> bool {
         let same = self.kind == other.kind && self.object == other.object;
-        let within = self.kind == "net" && matches!(&*other.kind, "tcp-connect" | "tcp-bind" | "udp");
-        (same || within) && self.access.allows(other.access)
+        let network = matches!(&*other.kind, "tcp-connect" | "tcp-bind" | "udp");
+        if self.kind == "everything" {
+            return same || network || matches!(&*other.kind, "net" | "metadata" | "marks" | "unkept");
+        }
+        (same || self.kind == "net" && network) && self.access.allows(other.access)
     }
 }
 
