@@ -14,10 +14,12 @@ use crate::tracee::Tracee;
 const HUGE: u64 = 2 << 20;
 /// How many of its pages must be there: the others would take memory that nobody has written to.
 const WORTH: usize = 256;
+/// So many in a row that the kernel refused: it will refuse the others too.
+const PATIENCE: usize = 8;
 
 /// Collapses what it can; gives the first reason when the kernel refused some.
 pub(super) fn collapse(tracee: &mut Tracee, before: &[Mapping], kept: &[Range]) -> Result<Option<String>> {
-    let mut refused = None;
+    let (mut refused, mut failed) = (None, 0);
     for mapping in before {
         // Where the program wants none there shall be none.
         let fits = mapping.is_ordinary() && mapping.is_anonymous() && !mapping.has(&["nh"]);
@@ -30,20 +32,19 @@ pub(super) fn collapse(tracee: &mut Tracee, before: &[Mapping], kept: &[Range]) 
                 continue;
             }
             let pages = pages(tracee.number(), first, end)?;
-            let mut wanted: Vec<Range> = Vec::new();
             for (index, pages) in pages.chunks((HUGE / PAGE) as usize).enumerate() {
                 if pages.iter().filter(|page| page.is_anonymous()).count() < WORTH {
                     continue;
                 }
-                let at = first + index as u64 * HUGE;
-                match wanted.last_mut() {
-                    Some((_, end)) if *end == at => *end += HUGE,
-                    _ => wanted.push((at, at + HUGE)),
+                match ask(tracee, first + index as u64 * HUGE)? {
+                    Ok(_) => failed = 0,
+                    Err(errno) => {
+                        failed += 1;
+                        refused.get_or_insert(format!("not all in huge pages: {errno}"));
+                    }
                 }
-            }
-            for (first, end) in wanted {
-                if let Err(errno) = ask(tracee, first, end)? {
-                    refused.get_or_insert(format!("not all in huge pages: {errno}"));
+                if failed == PATIENCE {
+                    return Ok(refused);
                 }
             }
         }
@@ -51,8 +52,16 @@ pub(super) fn collapse(tracee: &mut Tracee, before: &[Mapping], kept: &[Range]) 
     Ok(refused)
 }
 
-fn ask(tracee: &mut Tracee, first: u64, end: u64) -> Result<std::result::Result<u64, Errno>> {
+/// Has the kernel collapse one huge page's worth.
+fn ask(tracee: &mut Tracee, at: u64) -> Result<std::result::Result<u64, Errno>> {
     /// Linux 6.1.
     const COLLAPSE: u64 = 25;
-    tracee.try_call(nr::MADVISE, [first, end - first, COLLAPSE, 0, 0, 0])
+    let mut answer = tracee.try_call(nr::MADVISE, [at, HUGE, COLLAPSE, 0, 0, 0])?;
+    // The pages were in use for a moment, or memory had to be moved together first.
+    for _ in 0..2 {
+        if matches!(answer, Err(Errno::EAGAIN | Errno::ENOMEM | Errno::EBUSY)) {
+            answer = tracee.try_call(nr::MADVISE, [at, HUGE, COLLAPSE, 0, 0, 0])?;
+        }
+    }
+    Ok(answer)
 }
