@@ -26,6 +26,8 @@ mod memory;
 mod restore;
 mod save;
 mod system;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use std::ops::RangeInclusive;

@@ -3,7 +3,7 @@
 //! Safety idea: a state is numbers to the process that it is given to. The kernel looks at each as it would if the program had set it itself,
 //! and which segments and rights the processor runs with is not taken from a file.
 
-use beget_image::frozen::{Disposition, Thread};
+use beget_image::frozen::{Disposition, END, Thread};
 use beget_sys::trace::{self, General};
 use beget_sys::{Errno, nr};
 
@@ -161,6 +161,9 @@ pub(super) fn give_registers(tracee: &mut Tracee, thread: &Thread) -> Result<()>
     let number = tracee.number();
     trace::set_extended_state(number, &thread.extended).map_err(|errno| failed("processor state", errno))?;
     let general = registers(&thread.registers, &tracee.registers);
+    if general.rip >= END {
+        return Err(refused("registers", "it would go on in the kernel's memory"));
+    }
     trace::set_registers(number, &general).map_err(|errno| match errno {
         Errno::EIO | Errno::EINVAL => {
             Error::new("image: registers", "they are such as no program can have", Fault::NotRunnable)

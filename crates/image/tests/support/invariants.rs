@@ -202,3 +202,56 @@ impl Memory<'_> {
         CStr::from_bytes_until_nul(from).expect("a string ends below the top")
     }
 }
+
+/// Reads the header of a saved image, whatever its file would be long; checks all that was accepted. Whether it was.
+pub(crate) fn frozen(bytes: &[u8]) -> bool {
+    use beget_image::frozen::{CHUNK, Frozen, PREAMBLE, Preamble, Source};
+    let start = &bytes[..bytes.len().min(PREAMBLE)];
+    // The file is as long as its own words say, for it may be far longer than what is here.
+    let words =
+        |at: usize| bytes.get(at..at + 8).map_or(0, |word| u64::from_le_bytes(word.try_into().unwrap()));
+    let Ok(preamble) = Preamble::read(start, words(24).saturating_add(words(32))) else { return false };
+    assert!(
+        preamble.contents % PAGE == 0 && preamble.length % PAGE == 0 && preamble.header <= preamble.contents
+    );
+    let Some(header) = usize::try_from(preamble.header).ok().and_then(|length| bytes.get(..length)) else {
+        return false;
+    };
+    let Ok(frozen) = Frozen::read(header, &preamble) else { return false };
+    assert!(frozen.write() == header, "what is read has one form");
+    assert_eq!(frozen.length(), preamble.length);
+    assert_eq!(frozen.chunks.len() as u64, preamble.length.div_ceil(CHUNK));
+    let mut free = 0x1000;
+    for mapping in &frozen.mappings {
+        assert!(
+            mapping.range.start >= free
+                && mapping.range.start < mapping.range.end
+                && mapping.range.end <= END
+        );
+        assert!(mapping.range.start % PAGE == 0 && mapping.range.end % PAGE == 0);
+        free = mapping.range.end;
+        if let Source::File { file, offset, shared } = mapping.source {
+            assert!((file as usize) < frozen.files.len() && offset % PAGE == 0);
+            assert!(!shared || mapping.rights & 2 == 0);
+        }
+    }
+    for special in &frozen.system.kernel {
+        let apart = |range: &std::ops::Range<u64>| {
+            range.end <= special.range.start || special.range.end <= range.start
+        };
+        assert!(frozen.mappings.iter().all(|mapping| apart(&mapping.range)));
+    }
+    let mut at = 0;
+    for (run, begins) in frozen.contents() {
+        assert_eq!(begins, at);
+        at += run.range.end - run.range.start;
+        let mapping = &frozen.mappings[run.mapping as usize];
+        assert!(mapping.range.start <= run.range.start && run.range.end <= mapping.range.end);
+        assert!(run.range.start % PAGE == 0 && run.range.end % PAGE == 0);
+    }
+    for one in &frozen.descriptors {
+        assert!((3..999).contains(&one.number) && (one.file as usize) < frozen.files.len());
+    }
+    assert!((frozen.program.executable as usize) < frozen.files.len());
+    true
+}
