@@ -20,6 +20,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("terminals.md", include_str!("../../docs/src/terminals.md")),
     ("service.md", include_str!("../../docs/src/service.md")),
     ("channel.md", include_str!("../../docs/src/channel.md")),
+    ("adapters.md", include_str!("../../docs/src/adapters.md")),
     ("bubblewrap.md", include_str!("../../docs/src/bubblewrap.md")),
     ("errors.md", include_str!("../../docs/src/errors.md")),
 ];

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod arguments;
 pub mod judge;
 pub mod memory;

@@ -537,6 +537,11 @@ impl Command {
         self.grants.contains(&Grant::Ambient)
     }
 
+    /// The variables that were given, by name.
+    pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.environment.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     fn child_path(&self) -> &OsStr {
         self.environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str)
     }

@@ -1,0 +1,268 @@
+//! Python: a product is as an interpreter that was started just now, and unlike every other.
+
+use std::collections::BTreeSet;
+
+use beget_factory::adapter::Python;
+use beget_tests::{Need, Scratch, has, skip};
+
+use super::*;
+use crate::harness::{Interpreter, Ran, cold, without_addresses};
+
+/// Whether an ordinary child would find an interpreter; says that a test is skipped where not.
+fn is_there(test: &str) -> bool {
+    let there = has("python3");
+    if !there {
+        skip(test, Need::Program("python3"));
+    }
+    there
+}
+
+fn plain() -> Command {
+    base("python3")
+}
+
+/// Programs as the first arguments have them, and what they read.
+const COMMANDS: &[&str] = &[
+    "print(6*7)",
+    "import sys; print(sys.argv, sys.path, sys.flags, sys._getframe().f_back, sys.exc_info())",
+    "print(globals()); x: int = 3; print(__annotations__)",
+    "from __future__ import annotations\nx: int = 3; print(__annotations__)",
+    "import sys; sys.exit(3)",
+    "import sys; sys.exit('text')",
+    "import sys; sys.exit(-1)",
+    "import sys; sys.exit()",
+    "raise SystemExit((1, 2))",
+    "def f():\n  1/0\nf()",
+    "try:\n  1/0\nexcept ZeroDivisionError: raise ValueError(2)",
+    "print(",
+    "print('out'); raise KeyboardInterrupt",
+    "import os; os._exit(9)",
+    "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    "import warnings; warnings.warn('w'); warnings.warn('v', stacklevel=2)",
+    "import traceback, inspect; traceback.print_stack(); print(len(inspect.stack()))",
+    "import sys\ndef h(*a): print('hook', a[0])\nsys.excepthook = h\n1/0",
+    "import sys\ndef h(*a): raise TypeError(1)\nsys.excepthook = h\n1/0",
+    "import sys\ndef h(*a): sys.exit(7)\nsys.excepthook = h\n1/0",
+    "import sys\ndel sys.excepthook\n1/0",
+    "class A:\n def __del__(s): 1/0\nA()\nprint('x')",
+    "import sys; sys.stdout.close()",
+    "import sys; sys.stdout = None; print(1)",
+    "import sys; sys.stderr = None; 1/0",
+    "import os; os.close(1); print('x')",
+    "import sys; print(sys.stdin, sys.stdout, sys.stderr, sys.stdout.line_buffering, sys.stderr.line_buffering, sys.stdout.buffer.raw)",
+    "import os; print(sorted(os.environ.items()))",
+    "import os; print(os.getcwd(), os.getpid() == __import__('threading').get_native_id())",
+    "import sys; print(sys.stdin.read())",
+    "import asyncio, json\nasync def f(): await asyncio.sleep(0.001); print(json.dumps([1]))\nasyncio.run(f())",
+    "import atexit\natexit.register(print, 'first')\ndef bad(): 1/0\natexit.register(bad)\nprint('main')",
+    "import threading, time\ndef late(): time.sleep(0.01); print('late')\nthreading.Thread(target=late).start()\nprint('main')",
+    "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\nprint('main')",
+    "import threading\ndef bad(): 1/0\nt = threading.Thread(target=bad); t.start(); t.join()",
+    "import ctypes; ctypes.CDLL(None).printf(b'of C\\n'); print('of Python')",
+    "import inspect\ndef f(): pass\ntry: print(inspect.getsource(f))\nexcept OSError as e: print(e)",
+    "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))) is A, A.__module__)",
+    "print('é', ascii('é'), '\\udcff')",
+];
+
+fn same(python: &Interpreter<Python>, arguments: &[&str], more: &[(&str, &str)], input: &[u8]) {
+    let warm = without_addresses(python.run(arguments, more, input));
+    let cold = without_addresses(cold(&plain, arguments, more, input));
+    assert_eq!(warm, cold, "{arguments:?} {more:?}");
+}
+
+#[test]
+fn a_product_runs_a_command_as_an_interpreter_of_its_own() {
+    if !is_there("a_product_runs_a_command_as_an_interpreter_of_its_own") {
+        return;
+    }
+    let python = Interpreter::new(Python::new(), &plain).expect("a template");
+    for command in COMMANDS {
+        same(&python, &["-c", command, "one", "-two"], &[("A", "b")], b"told\n");
+    }
+    same(&python, &["-cprint(1)", "x"], &[], b"");
+    let encoding = "import sys; print(sys.stdout.encoding, sys.stdin.errors, sys.stderr.errors, sys.stdout.write_through)";
+    for variable in [("PYTHONIOENCODING", "latin-1:replace"), ("PYTHONUNBUFFERED", "1"), ("TZ", "Asia/Tokyo")]
+    {
+        same(&python, &["-c", encoding], &[variable], b"");
+        same(&python, &["-c", "import time; print(time.localtime(0), 'é')"], &[variable], b"");
+    }
+}
+
+#[test]
+fn a_product_runs_files_modules_and_its_input_as_an_interpreter_of_its_own() {
+    if !is_there("a_product_runs_files_modules_and_its_input_as_an_interpreter_of_its_own") {
+        return;
+    }
+    let folder = Scratch::new();
+    let whole = "import sys, inspect, pickle, traceback\n\
+        print(__name__, __file__, __spec__, type(__loader__), sys.argv, sys.path[0], sys.orig_argv, list(globals()))\n\
+        class A: pass\n\
+        print(type(pickle.loads(pickle.dumps(A()))) is A, inspect.getsource(A))\n\
+        traceback.print_stack()\n\
+        def f(): raise ValueError('x')\n\
+        f()\n";
+    let script = folder.file("script.py", whole);
+    let wrong = folder.file("wrong.py", "x = (\nprint(1\n");
+    let bytes = folder.file("bytes.py", b"x = '\xe9'\n");
+    std::fs::create_dir(folder.at("pkg")).expect("our own folder");
+    folder.file("pkg/__init__.py", "");
+    folder.file("pkg/__main__.py", whole);
+    folder.file("pkg/leaves.py", "print(__name__, __file__); raise SystemExit(4)");
+    std::os::unix::fs::symlink("pkg/leaves.py", folder.at("link.py")).expect("our own folder");
+    let at = folder.path().to_owned();
+    let inside = move || {
+        let mut command = base("python3");
+        command.grant(Grant::Read(at.clone())).current_dir(&at);
+        command
+    };
+    let python = Interpreter::new(Python::new(), &inside).expect("a template");
+    let (link, package) = (folder.at("link.py"), folder.at("pkg"));
+    for arguments in [
+        &[script.as_str(), "1", "-c"][..],
+        &["script.py"],
+        &["./script.py"],
+        &[&wrong],
+        &[&bytes],
+        &[&link],
+        &[&package, "x"],
+        &["pkg"],
+        &["-m", "pkg", "x"],
+        &["-m", "pkg.leaves"],
+        &["-m", "not.there"],
+        &["-mjson.tool", "-h"],
+        &["not-there.py"],
+        &["/usr"],
+    ] {
+        let warm = without_addresses(python.run(arguments, &[], b"[1]"));
+        assert_eq!(warm, without_addresses(cold(&inside, arguments, &[], b"[1]")), "{arguments:?}");
+    }
+    for (arguments, input) in [
+        (&[][..], &b"print(__name__, __file__, list(globals())); 1/0\n"[..]),
+        (&["-"], b"def f():\n  raise ValueError\nf()"),
+        (&["-", "a"], b"import sys; print(sys.argv, repr(sys.stdin.read()))"),
+        (&[], b"x = (\n"),
+        (&[], b"print('\xff')\n"),
+        (&[], b"# coding: latin-1\nprint(ascii('\xe9'))\n"),
+        (&[], b""),
+        (&[], b"import sys\nprint('a'); print('b', file=sys.stderr); sys.exit('c')"),
+    ] {
+        let warm = without_addresses(python.run(arguments, &[], input));
+        assert_eq!(warm, without_addresses(cold(&inside, arguments, &[], input)), "{arguments:?} {input:?}");
+    }
+}
+
+/// How many products the tests of sameness make.
+fn many() -> usize {
+    std::env::var("BEGET_TEST_PRODUCTS").ok().and_then(|number| number.parse().ok()).unwrap_or(200)
+}
+
+/// Each line of what each of many products writes is no other product's.
+fn all_differ(python: &Interpreter<Python>, program: &str, lines: usize) {
+    let mut seen: BTreeSet<(usize, String)> = BTreeSet::new();
+    for number in 0..many() {
+        let Ran { out, told, code, .. } = python.run(&["-c", program], &[], b"");
+        assert_eq!((told.as_str(), code), ("", Some(0)), "product {number}");
+        assert_eq!(out.lines().count(), lines, "product {number}: {out}");
+        for (line, value) in out.lines().enumerate() {
+            assert!(seen.insert((line, value.to_owned())), "product {number}: {value} of line {line} again");
+        }
+    }
+}
+
+#[test]
+fn no_two_products_draw_the_same_numbers() {
+    if !is_there("no_two_products_draw_the_same_numbers") {
+        return;
+    }
+    let folder = Scratch::new();
+    folder.file(
+        "own.py",
+        "import random, os\nunseeded = random.Random()\nseeded = random.Random(42)\n\
+         token = os.urandom(8).hex()\n\
+         def fresh():\n    global token\n    token = os.urandom(8).hex()\n\
+         os.register_at_fork(after_in_child=fresh)\n",
+    );
+    let at = folder.path().to_owned();
+    let inside = move || {
+        let mut command = base("python3");
+        command.grant(Grant::Read(at.clone())).grant(Grant::Write("/tmp".into())).env("PYTHONPATH", &at);
+        command
+    };
+    let modules = ["own", "tempfile", "uuid", "secrets", "ssl", "multiprocessing"];
+    let python = Interpreter::new(Python::new().preload(modules), &inside).expect("a template");
+    let program = "import random, uuid, secrets, tempfile, ssl, os, own, multiprocessing as m\n\
+        print(random.random()); print(random.SystemRandom().random()); print(uuid.uuid1()); print(uuid.uuid4())\n\
+        print(secrets.token_hex()); print(ssl.RAND_bytes(8).hex()); print(os.urandom(8).hex())\n\
+        print(next(tempfile._get_candidate_names())); print(tempfile.mktemp())\n\
+        print(own.unseeded.random()); print(own.token); print(bytes(m.current_process().authkey).hex())";
+    all_differ(&python, program, 12);
+    let seeded = |_| python.run(&["-c", "import own; print(own.seeded.random())"], &[], b"").out;
+    assert_eq!(seeded(0), seeded(1), "a seed of one's own is kept");
+}
+
+#[test]
+fn no_two_products_with_numpy_draw_the_same_numbers() {
+    const NAME: &str = "no_two_products_with_numpy_draw_the_same_numbers";
+    // Where it lies when it is not the distribution's.
+    let elsewhere = std::env::var_os("BEGET_TEST_NUMPY");
+    let inside = move || {
+        let mut command = base("python3");
+        if let Some(path) = &elsewhere {
+            command.env("PYTHONPATH", path).grant(Grant::Read(path.into()));
+        }
+        command
+    };
+    if cold(&inside, &["-c", "import numpy"], &[], b"").code != Some(0) {
+        return skip(NAME, Need::Machine("numpy"));
+    }
+    let python = Interpreter::new(Python::new().preload(["numpy"]), &inside).expect("a template");
+    let program = "import numpy; print(numpy.random.random()); print(numpy.random.default_rng().random())";
+    all_differ(&python, program, 2);
+    let program = "import numpy as n; a = n.arange(10000).reshape(100, 100); print((a @ a).sum())";
+    let warm = python.run(&["-c", program], &[], b"");
+    assert_eq!(warm, cold(&inside, &["-c", program], &[], b""));
+}
+
+#[test]
+fn an_import_that_starts_a_thread_makes_no_template() {
+    if !is_there("an_import_that_starts_a_thread_makes_no_template") {
+        return;
+    }
+    let folder = Scratch::new();
+    folder.file("threaded.py", "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), name='busy', daemon=True).start()");
+    let at = folder.path().to_owned();
+    let inside = move || {
+        let mut command = base("python3");
+        command.grant(Grant::Read(at.clone())).env("PYTHONPATH", &at);
+        command
+    };
+    let error = Interpreter::new(Python::new().preload(["threaded"]), &inside).err().expect("no template");
+    assert!(error.to_string().contains("ended with 1 before it was ready"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_made_unlike_the_others_runs_nothing() {
+    if !is_there("what_cannot_be_made_unlike_the_others_runs_nothing") {
+        return;
+    }
+    let folder = Scratch::new();
+    folder.file(
+        "breaks.py",
+        "import random\nclass R:\n    def seed(self): raise OSError\nrandom._inst = R()\n",
+    );
+    let at = folder.path().to_owned();
+    let inside = move || {
+        let mut command = base("python3");
+        command.grant(Grant::Read(at.clone())).env("PYTHONPATH", &at);
+        command
+    };
+    let python = Interpreter::new(Python::new().preload(["breaks"]), &inside).expect("a template");
+    let (mut reads, writes) = std::io::pipe().expect("a pipe");
+    let error =
+        python.start(&["-c", "print('run')"], &[], [&writes, &writes, &writes]).expect_err("no product");
+    assert!(error.to_string().contains("without saying that it is unlike the others"), "{error}");
+    drop(writes);
+    let mut out = String::new();
+    std::io::Read::read_to_string(&mut reads, &mut out).expect("a pipe");
+    assert_eq!(out, "");
+}
