@@ -180,7 +180,7 @@ fn what_a_product_writes_to_is_learned_and_there_for_the_next() {
             let product = made.template.product(&made.template.first_part()).expect("a copy");
             let mut part = beget::Part::new();
             part.grant(0, theirs.as_fd()).grant(1, null.as_fd());
-            let learned = learn(product, (&made.template, &made._process), part, most);
+            let learned = learn(product, (&made.template, &made._process), &part, most);
             drop(feed);
             learned.expect("it is learned from")
         };
@@ -217,6 +217,17 @@ fn what_a_product_writes_to_is_learned_and_there_for_the_next() {
             assert_eq!(finished(&process, &mut output).out, "right\n");
             right(&made, "c");
         }
+        // What it cannot be given is an error, and nothing is left of it.
+        let (input, product) =
+            (std::fs::File::open("/dev/null").expect("it is there"), made.template.first_part());
+        let product = made.template.product(&product).expect("a copy");
+        let number = product.id();
+        let mut part = beget::Part::new();
+        part.grant(1 << 20, input.as_fd());
+        let error =
+            learn(product, (&made.template, &made._process), &part, LONG).expect_err("there is no such slot");
+        assert_eq!(error.part(), "grant slot 1048576", "{error}");
+        assert!(!std::path::Path::new(&format!("/proc/{number}")).exists());
         assert!(learn_of("c", LONG).writes.iter().all(|(at, length)| at % PAGE == 0 && length % PAGE == 0));
     }
 }

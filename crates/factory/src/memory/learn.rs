@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use beget::{Part, Process, Product, Template};
+use beget::{Construct, Part, Process, Product, Template};
 use beget_sys::Errno;
 use beget_sys::memory::how;
 use beget_sys::trace::{self, Stop, option};
@@ -62,17 +62,18 @@ fn common(ours: &[(u64, u64)], theirs: &[(u64, u64)]) -> Vec<(u64, u64)> {
 pub fn learn(
     mut product: Product,
     template: (&Template, &Process),
-    part: Part<'_>,
+    part: &Part<'_>,
     most: Duration,
 ) -> Result<Prefault> {
     let (template, original) = template;
-    product.wait_ready()?;
+    // What can fail does so before it is traced: nobody but its tracer hears of a traced one's end.
+    product.apply(part)?;
     // What it has in common with the template: the stub is gone from both lists, for that is never there at the end.
     let before = mappings(original.id() as i32)?;
     let number = product.id() as i32;
     trace::seize(number, option::EXIT | option::KILLED_WITH_TRACER)
         .map_err(|errno| failed("tracing a product", errno))?;
-    let mut process = product.start(template, part)?;
+    let mut process = product.start(template, Part::new())?;
     let learned = watch(number, most).and_then(|()| compare(number, &before));
     let _ = process.kill();
     // A traced process is gone when its tracer has been told so; one that stopped at its end stays there, killed or not.
