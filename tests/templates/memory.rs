@@ -1,6 +1,6 @@
 //! A template's memory after it was frozen and collapsed: nothing that a program can see is other than before.
 
-use beget_factory::memory::{self, Frozen, Page, Prefault, learn, mappings, pages};
+use beget_factory::memory::{self, Frozen, Page, Prefault, learn, mappings, pages, mappings};
 use beget_tests::{Need, has, in_own_process, skip};
 
 use super::*;
@@ -180,7 +180,8 @@ fn what_a_product_writes_to_is_learned_and_there_for_the_next() {
             let product = made.template.product(&made.template.first_part()).expect("a copy");
             let mut part = beget::Part::new();
             part.grant(0, theirs.as_fd()).grant(1, null.as_fd());
-            let learned = learn(product, (&made.template, &made._process), &part, most);
+            let before = mappings(made._process.id() as i32).expect("ours");
+            let learned = learn(product, &made.template, &before, &part, &[], most);
             drop(feed);
             learned.expect("it is learned from")
         };

@@ -65,8 +65,14 @@ impl Error {
     }
 
     /// The same with a reason why it is not helped.
-    pub(crate) fn and(mut self, words: &str) -> Error {
+    #[must_use]
+    pub fn and(mut self, words: &str) -> Error {
         self.words = format!("{}; {words}", self.words);
+        self
+    }
+
+    pub(crate) fn with_errno(mut self, errno: Errno) -> Error {
+        self.errno = Some(errno);
         self
     }
 

@@ -111,6 +111,9 @@ impl Template {
 
     /// Has a copy made that does `part` and goes on as its program at once.
     ///
+    /// It is told to go on only when its birth is known: one that is lost between a template that is killed and its nursery ends, and has
+    /// run nothing.
+    ///
     /// # Errors
     /// As for [`product`](Template::product), and those of the part's operations: nothing is left of the copy then.
     pub fn start(&self, part: Part<'_>) -> Result<Process> {
@@ -121,13 +124,8 @@ impl Template {
     ///
     /// # Errors
     /// As for [`start`](Template::start).
-    pub fn start_with(&self, mut part: Part<'_>, registers: &[(Register, u64)]) -> Result<Process> {
-        self.finish(&mut part, registers);
-        let (link, theirs) = pair()?;
-        let (birth, steps) = self.bear(&part, theirs)?;
-        let mut channel = Channel::of_copy(link);
-        let held = Arc::clone(&self.hold.prepared.held);
-        become_process(birth, channel.hear()?, &steps, held)
+    pub fn start_with(&self, part: Part<'_>, registers: &[(Register, u64)]) -> Result<Process> {
+        self.product(&Part::new())?.start_with(self, part, registers)
     }
 
     /// Adds what comes last: the limit of open files, and going on.
@@ -157,7 +155,7 @@ impl Template {
         let child = match self.nursery.inner.deliver(&[request], false)?.pop() {
             Some(Delivery::Child(child, news)) => (child, news),
             Some(Delivery::None(Errno::EPIPE)) => {
-                return Err(Error::new("template", "it has ended", Fault::Kernel));
+                return Err(Error::new("template", "it has ended", Fault::Kernel).with_errno(Errno::EPIPE));
             }
             Some(Delivery::None(errno)) => return Err(Error::kernel("template", errno, Fault::Kernel)),
             _ => return Err(Error::new("template", "its answer means nothing", Fault::Beget)),
@@ -234,13 +232,15 @@ fn become_process(
     held: Arc<Vec<beget_authority::Opened>>,
 ) -> Result<Process> {
     match taken {
-        Taken::Left => {
+        // The last that it does before it goes on.
+        Taken::Done(_) => {
             let mut process = birth.into_process()?;
             process.held = held;
             Ok(process)
         }
         Taken::Failed(fault) => Err(tell(fault, steps)),
-        Taken::Done(_) => Err(Error::new("product", "it did not start", Fault::Beget)),
+        // It was ended before that, and nothing of its program has run.
+        Taken::Left => Err(gone()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Factories: a program that is started once and spawned many times.
 //!
-//! A **template** is the program's process, stopped at its **ready point**; a **product** is a copy of it, which goes on from there. What
-//! stands between the two is the stub of `beget-plan`, put beside an unmodified program from outside: [`tracee`] stops it, makes calls in
+//! A [`Factory`] is built from a command and sealed; then it yields products. A **template** is the program's process, stopped at its
+//! **ready point**; a **product** is a copy of it, which goes on from there. What stands between the two is the stub of `beget-plan`, put beside an unmodified program from outside: [`tracee`] stops it, makes calls in
 //! it, and plants the stub; [`memory`] makes it cheap to copy. What a product could tell, and to whom, is answered by [`judge`].
 //!
 //! # Safety idea
@@ -13,12 +13,25 @@
 
 pub mod adapter;
 pub mod arguments;
+mod brand;
+mod builder;
+mod factory;
 pub mod judge;
+mod live;
 pub mod memory;
+mod options;
+mod pool;
 pub mod ready;
+mod request;
 pub mod saved;
+mod statistics;
 pub mod survey;
 pub mod tracee;
 
 pub use beget::{Error, Fault, Result};
+pub use builder::Builder;
+pub use factory::{Factory, Verifier};
+pub use options::{Options, Pool};
 pub use ready::{Point, Ready};
+pub use request::Request;
+pub use statistics::Statistics;

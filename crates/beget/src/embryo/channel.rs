@@ -124,7 +124,7 @@ fn failed(errno: Errno) -> Error {
 }
 
 pub(crate) fn gone() -> Error {
-    Error::new("embryo", "it has ended", Fault::Kernel)
+    Error::new("embryo", "it has ended", Fault::Kernel).with_errno(Errno::EPIPE)
 }
 
 fn confused() -> Error {

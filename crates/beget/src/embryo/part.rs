@@ -224,6 +224,12 @@ impl<'fd> Part<'fd> {
         self.push(Op::Umask { mode: mask & 0o777 }, "umask")
     }
 
+    /// Sets whether other processes of its user may look into it (`PR_SET_DUMPABLE`). Without that it leaves no core file either, and its
+    /// own `/proc` files belong to root.
+    pub fn set_dumpable(&mut self, dumpable: bool) -> &mut Part<'fd> {
+        self.push(Op::Dumpable { value: dumpable.into() }, "dumpable")
+    }
+
     /// Sets the name that `ps` shows.
     pub fn set_name(&mut self, name: &CStr) -> &mut Part<'fd> {
         let name = self.writer.draft.string(name);

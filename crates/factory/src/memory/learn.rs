@@ -5,7 +5,19 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use beget::{Construct, Part, Process, Product, Template};
+    template: &Template,
+    before: &[Mapping],
+    part: &Part<'_>,
+    registers: &[(Register, u64)],
+    most: Duration,
+) -> Result<Prefault> {
+    // What can fail does so before it is traced: nobody but its tracer hears of a traced one's end.
+    product.apply(part)?;
+    let number = product.id() as i32;
+    trace::seize(number, option::EXIT | option::KILLED_WITH_TRACER)
+        .map_err(|errno| failed("tracing a product", errno))?;
+    let mut process = product.start_with(template, Part::new(), registers)?;
+    let learned = watch(number, most).and_then(|()| compare(number, before));
 use beget_sys::Errno;
 use beget_sys::memory::how;
 use beget_sys::trace::{self, Stop, option};
@@ -55,12 +67,14 @@ fn common(ours: &[(u64, u64)], theirs: &[(u64, u64)]) -> Vec<(u64, u64)> {
     both
 }
 
-/// Starts a product and looks at its pages when it ends, or after `most`, when it is ended. It must be one that may be looked into.
+/// Starts a product and looks at its pages when it ends, or after `most`, when it is ended. It must be one that may be looked into; `before` are
+/// the mappings of its template.
 ///
 /// # Errors
 /// Those of a start, and of tracing: `EPERM` for a product that may not be looked into.
 pub fn learn(
     mut product: Product,
+<<<<<<< HEAD
     template: (&Template, &Process),
     part: &Part<'_>,
     most: Duration,
@@ -75,6 +89,20 @@ pub fn learn(
         .map_err(|errno| failed("tracing a product", errno))?;
     let mut process = product.start(template, Part::new())?;
     let learned = watch(number, most).and_then(|()| compare(number, &before));
+=======
+    template: &Template,
+    before: &[Mapping],
+    part: Part<'_>,
+    registers: &[(Register, u64)],
+    most: Duration,
+) -> Result<Prefault> {
+    product.wait_ready()?;
+    let number = product.id() as i32;
+    trace::seize(number, option::EXIT | option::KILLED_WITH_TRACER)
+        .map_err(|errno| failed("tracing a product", errno))?;
+    let mut process = product.start_with(template, part, registers)?;
+    let learned = watch(number, most).and_then(|()| compare(number, before));
+>>>>>>> feac9a7 (Factories: built from a command, sealed, and asked for products: cold, copied on request, or from a pool)
     let _ = process.kill();
     // A traced process is gone when its tracer has been told so; one that stopped at its end stays there, killed or not.
     let _ = trace::go_on(number, 0);

@@ -217,6 +217,8 @@ unsafe fn carry_out<'r>(
                 // SAFETY: likewise.
                 unsafe { leave::change(passage, changes) }.map_err(|errno| Fault { op, errno })?;
                 drop((body, answers, more));
+                // Whoever is not told this knows that nothing of the program ran.
+                answer(socket, Fault { op: 0, errno: Errno(0) }, &[]);
                 // SAFETY: the passage is that of the program around the home, of which nothing was changed but by the plan.
                 unsafe { leave::resume(from, passage, socket) }
             }

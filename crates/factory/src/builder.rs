@@ -1,0 +1,88 @@
+//! The builder's side of a factory: constituents are inserted and judged, then it is sealed.
+//!
+//! Safety idea: what is judged is what is given: everything is opened here, once, and after the seal there is nobody left who could insert.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use beget::Command;
+
+use crate::adapter::Adapter;
+use crate::judge::{Confinement, Constituent, Holes, Inventory, Surroundings};
+use crate::options::Options;
+use crate::{Factory, Result};
+
+/// The right to build one factory. Sealing it gives that right up, for ever; what comes of it is the right to request.
+#[derive(Debug)]
+pub struct Builder {
+    command: Command,
+    options: Options,
+    adapter: Option<Arc<dyn Adapter>>,
+    inventory: Inventory,
+}
+
+impl Builder {
+    pub(crate) fn new(command: Command) -> Builder {
+        Builder { command, options: Options::default(), adapter: None, inventory: Inventory::new() }
+    }
+
+    /// Inserts a constituent: every product has it in the slot of this name. Says what it is judged to be.
+    ///
+    /// # Errors
+    /// A descriptor that cannot be looked at.
+    pub fn insert(&mut self, name: &str, file: impl Into<OwnedFd>) -> Result<Constituent> {
+        let file = file.into();
+        let judged = self.inventory.insert(name, file.as_fd())?.clone();
+        self.command.slot(name, file);
+        Ok(judged)
+    }
+
+    /// Inserts the right to ask another factory for products, which every product has in the slot of this name: it counts as the holes of that
+    /// factory do.
+    ///
+    /// # Errors
+    /// A factory that is not sealed counts as a hole and is no error; one that is itself past inserting is.
+    pub fn insert_factory(
+        &mut self,
+        name: &str,
+        factory: &impl Holes,
+        file: impl Into<OwnedFd>,
+    ) -> Result<()> {
+        self.inventory.insert_factory(name, factory)?;
+        self.command.slot(name, file);
+        Ok(())
+    }
+
+    /// How products are made.
+    pub fn options(&mut self, options: Options) -> &mut Builder {
+        self.options = options;
+        self
+    }
+
+    /// Has the program be a runtime that an adapter speaks to: products are given jobs instead of arguments.
+    pub fn adapter(&mut self, adapter: impl Adapter + 'static) -> &mut Builder {
+        self.adapter = Some(Arc::new(adapter));
+        self
+    }
+
+    /// What its products would reach, as far as it was inserted here. Nobody's are confined as long as something can be inserted.
+    #[must_use]
+    pub fn confinement(&self) -> Confinement {
+        self.inventory.confinement()
+    }
+
+    /// Seals it: everything is opened and measured, and for a warm factory the first template made. Nothing can be inserted any more.
+    ///
+    /// # Errors
+    /// A grant or program that cannot be opened or measured; a program that does not get ready, or cannot be copied truly, with all reasons.
+    pub fn seal(mut self) -> Result<Factory> {
+        if let Some(adapter) = &self.adapter {
+            adapter.prepare(&mut self.command)?;
+            self.options.ready = Some(adapter.ready());
+        }
+        let shares_root = self.options.ready.is_some() && self.command.has_root();
+        let around = Surroundings { shares_root, own_channel: true };
+        let confinement = self.inventory.seal(&mut self.command, around)?;
+        Factory::begin(self.command.seal()?, self.options, self.adapter, confinement)
+    }
+}

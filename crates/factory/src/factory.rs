@@ -1,0 +1,417 @@
+//! A factory: sealed, asked for products, and for what it can say of them.
+//!
+//! Safety idea: what a product is made of was opened, judged and measured before the seal, and nothing of it is opened anew. A request that
+//! is lost with a template or a waiting product has run nothing, and is made again; one that has run is told as it went.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use beget::{Nursery, Process, Sealed};
+
+use crate::adapter::Adapter;
+use crate::brand::Brand;
+use crate::judge::{Confinement, Hole, HoleIdentity};
+use crate::live::Live;
+use crate::memory::Frozen;
+use crate::options::Options;
+use crate::pool::{Errand, Pool, Waiting};
+use crate::request::Request;
+use crate::statistics::{Counters, Statistics, count};
+use crate::survey::{Hazard, Kind};
+use crate::{Builder, Error, Fault, Result};
+
+/// How long a factory whose template ended waits before it makes another: at first, and at most.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(10)];
+/// How often it looks whether what its template was made from has changed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A sealed factory. Clones are the same factory; when the last is dropped its template and its pool end. Products that somebody holds run
+/// on; with the last of them the nursery ends that all were born in, and with that everything that they left behind.
+///
+/// Whoever holds one may ask for products and ask what they reach. It gives no way into the template, nor into what a builder has put in;
+/// between parties of one user that are not confined themselves this holds for an [opaque](Options::opaque) factory only, see SECURITY.md.
+#[derive(Clone, Debug)]
+pub struct Factory {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// The right to ask questions about a factory, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) sealed: Sealed,
+    /// What all of its processes are born in, unless each has a root of its own.
+    pub(crate) nursery: Nursery,
+    pub(crate) options: Options,
+    pub(crate) adapter: Option<Arc<dyn Adapter>>,
+    confinement: Confinement,
+    warm: RwLock<Option<Arc<Live>>>,
+    /// Held by whoever makes a template.
+    making: Mutex<Making>,
+    /// The last template that ended by itself had made nothing.
+    barren: AtomicBool,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) counters: Counters,
+    brand: Mutex<Brand>,
+}
+
+/// How the last attempts to make a template went.
+#[derive(Debug, Default)]
+struct Making {
+    /// None is made before then.
+    not_before: Option<Instant>,
+    patience: Duration,
+    why: Option<Error>,
+    looked: Option<Instant>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Factory {
+    /// Begins one that makes what this command would start: its program, arguments and environment, grants, slots and limits.
+    #[must_use]
+    pub fn builder(command: beget::Command) -> Builder {
+        Builder::new(command)
+    }
+
+    /// Makes its first template, when it is to have one, and begins to fill its pool.
+    pub(crate) fn begin(
+        sealed: Sealed,
+        options: Options,
+        adapter: Option<Arc<dyn Adapter>>,
+        confinement: Confinement,
+    ) -> Result<Factory> {
+        let inner = Arc::new(Inner {
+            sealed,
+            nursery: Nursery::new()?,
+            options,
+            adapter,
+            confinement,
+            warm: RwLock::new(None),
+            making: Mutex::default(),
+            barren: AtomicBool::new(false),
+            pool: Arc::default(),
+            counters: Counters::default(),
+            brand: Mutex::default(),
+        });
+        if inner.options.ready.is_some() {
+            inner.live()?;
+        }
+        if inner.options.pool.size > 0 && inner.options.ready.is_some() {
+            let weak = Arc::downgrade(&inner);
+            let thread = std::thread::Builder::new().name("beget-pool".to_owned());
+            thread
+                .spawn(move || keep_pool(&weak))
+                .map_err(|error| Error::io("factory: the thread of its pool", error))?;
+        }
+        Ok(Factory { inner })
+    }
+
+    /// A product that is asked for.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        Request::new(Arc::clone(&self.inner))
+    }
+
+    /// The right to ask questions alone.
+    #[must_use]
+    pub fn verifier(&self) -> Verifier {
+        Verifier { inner: Arc::clone(&self.inner) }
+    }
+
+    /// How it makes its products.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.inner.counters.read(self.inner.pool.len())
+    }
+
+    /// Has a new template made, and the pool filled with copies of that; requests are answered meanwhile.
+    ///
+    /// # Errors
+    /// Those of making one; the old one serves on then. A cold factory has none.
+    pub fn replace(&self) -> Result<()> {
+        if self.inner.options.ready.is_none() {
+            return Err(Error::new("factory: template", "a cold factory has none", Fault::Caller));
+        }
+        let mut making = lock(&self.inner.making);
+        self.inner.make(&mut making)?;
+        count(&self.inner.counters.replaced);
+        Ok(())
+    }
+}
+
+macro_rules! questions {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// What its products reach, and how that is known.
+            #[must_use]
+            pub fn confinement(&self) -> &Confinement {
+                &self.inner.confinement
+            }
+
+            /// Through what its products could tell somebody something.
+            #[must_use]
+            pub fn holes(&self) -> &[Hole] {
+                &self.inner.confinement.holes
+            }
+
+            /// Whether it has no holes but these.
+            #[must_use]
+            pub fn is_confined(&self, authorised: &[HoleIdentity]) -> bool {
+                self.inner.confinement.is_confined(authorised)
+            }
+
+            /// Whether its holes are among those of `other` (KeyKOS's test).
+            #[must_use]
+            pub fn compare(&self, other: &Confinement) -> bool {
+                self.inner.confinement.compare(other)
+            }
+
+            /// What a requestor is to know of its products: how they differ from what a start from the beginning would give.
+            #[must_use]
+            pub fn hazards(&self) -> Vec<Hazard> {
+                let warm = self.inner.warm.read().unwrap_or_else(PoisonError::into_inner);
+                warm.as_ref().map(|live| live.survey.hazards().to_vec()).unwrap_or_default()
+            }
+
+            /// What was done to the memory of its template, so that copies cost little; `None` for a cold factory.
+            #[must_use]
+            pub fn frozen(&self) -> Option<Frozen> {
+                let warm = self.inner.warm.read().unwrap_or_else(PoisonError::into_inner);
+                warm.as_ref().map(|live| live.frozen.clone())
+            }
+
+            /// Whether the process behind a pidfd is a product of this factory, and lives (its brand). It is true of no other process, and of
+            /// none that got a product's number.
+            ///
+            /// # Errors
+            /// A descriptor that is no pidfd.
+            pub fn is_product(&self, pidfd: BorrowedFd<'_>) -> Result<bool> {
+                lock(&self.inner.brand).is_on(pidfd)
+            }
+        }
+    )*};
+}
+
+questions!(Factory, Verifier);
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.pool.close());
+    }
+}
+
+impl Inner {
+    pub(crate) fn mark(&self, process: &Process) -> Result<()> {
+        use std::os::fd::AsFd;
+        lock(&self.brand).mark(process.id(), process.as_fd())
+    }
+
+    /// The template that serves; makes one where there is none any more, or another is due.
+    pub(crate) fn live(&self) -> Result<Arc<Live>> {
+        if let Some(live) = self.serving() {
+            return Ok(live);
+        }
+        let mut making = lock(&self.making);
+        // Somebody else may have made it meanwhile.
+        if let Some(live) = self.serving() {
+            return Ok(live);
+        }
+        if self.barren.swap(false, Ordering::Relaxed) {
+            making.wait_longer(None);
+        }
+        if let Some(not_before) = making.not_before.filter(|moment| *moment > Instant::now()) {
+            let words = making.why.as_ref().map_or("it ended".to_owned(), ToString::to_string);
+            let left = not_before.saturating_duration_since(Instant::now());
+            let words = format!("{words}; another is made in {} ms", left.as_millis());
+            return Err(Error::new("factory: template", words, Fault::Kernel));
+        }
+        self.make(&mut making)
+    }
+
+    /// The one that serves, if its end is not due.
+    fn serving(&self) -> Option<Arc<Live>> {
+        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        if !warm.serves() {
+            self.lost(&warm);
+            return None;
+        }
+        Some(warm)
+    }
+
+    /// Notes that a template has ended by itself.
+    pub(crate) fn lost(&self, live: &Arc<Live>) {
+        let mut warm = self.warm.write().unwrap_or_else(PoisonError::into_inner);
+        if warm.as_ref().is_some_and(|present| Arc::ptr_eq(present, live)) {
+            *warm = None;
+            drop(warm);
+            count(&self.counters.deaths);
+            // One that never made anything has cost more than it gave.
+            self.barren.store(live.made.load(Ordering::Relaxed) == 0, Ordering::Relaxed);
+            self.pool.nudge();
+        }
+    }
+
+    /// Makes a template and has it serve instead of the present one, whose last products are made by whoever holds it still.
+    fn make(&self, making: &mut Making) -> Result<Arc<Live>> {
+        let ready = self.options.ready.as_ref();
+        let ready =
+            ready.ok_or_else(|| Error::new("factory: template", "a cold factory has none", Fault::Caller))?;
+        let alone = self.counters.read(0).templates == 0;
+        match Live::make(&self.sealed, &self.options, ready, &self.nursery, alone) {
+            Ok(mut live) => {
+                if let Some(adapter) = self.adapter.as_ref().filter(|adapter| adapter.acknowledges()) {
+                    live.survey
+                        .acknowledge(Kind::SharedRandomness, &format!("seeded anew by {}", adapter.name()));
+                }
+                if self.options.pool.size > 0 && self.adapter.is_none() && self.is_unseen() {
+                    live.learn();
+                }
+                let live = Arc::new(live);
+                let before =
+                    self.warm.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&live));
+                (making.not_before, making.patience, making.why) = (None, Duration::ZERO, None);
+                count(&self.counters.templates);
+                drop(self.pool.take_old(&live));
+                self.pool.nudge();
+                drop(before);
+                Ok(live)
+            }
+            Err(error) => {
+                making.wait_longer(Some(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks whether another template is due, and makes it.
+    pub(crate) fn look_after(&self) {
+        let Some(live) = self.serving() else { return };
+        let due = self.options.renew.is_some_and(|most| live.made.load(Ordering::Relaxed) >= most);
+        let Ok(mut making) = self.making.try_lock() else { return };
+        let looked = making.looked.is_some_and(|moment| moment.elapsed() < LOOK);
+        if !due {
+            if looked {
+                return;
+            }
+            making.looked = Some(Instant::now());
+            if !live.is_outdated() {
+                return;
+            }
+        }
+        if making.not_before.is_some_and(|moment| moment > Instant::now()) {
+            return;
+        }
+        if self.make(&mut making).is_ok() {
+            count(&self.counters.replaced);
+        }
+    }
+}
+
+impl Making {
+    fn wait_longer(&mut self, why: Option<Error>) {
+        let [least, most] = PATIENCE;
+        self.patience = (self.patience * 2).clamp(least, most);
+        self.not_before = Some(Instant::now() + self.patience);
+        self.why = why;
+    }
+}
+
+/// Fills the pool of a factory as long as somebody holds that.
+fn keep_pool(factory: &Weak<Inner>) {
+    let (mut filling, mut idled) = (true, false);
+    loop {
+        // Not held while it waits: the last who holds it is to end it.
+        let Some((pool, options, size)) = factory.upgrade().map(|inner| {
+            let size = inner.pool_size();
+            (Arc::clone(&inner.pool), inner.options.pool, size)
+        }) else {
+            return;
+        };
+        match pool.next(&options, size, filling, idled) {
+            Errand::End => return,
+            Errand::Fill(missing) => {
+                (filling, idled) = (true, false);
+                let Some(inner) = factory.upgrade() else { return };
+                let pause = Duration::from_secs(1) / options.refill_rate.max(1);
+                match inner.bear_waiting() {
+                    Ok(()) if missing == 1 => filling = false,
+                    Ok(()) => {
+                        drop(inner);
+                        if pause > Duration::from_micros(200) {
+                            std::thread::sleep(pause);
+                        }
+                    }
+                    Err(_) => {
+                        drop(inner);
+                        std::thread::sleep(PATIENCE[0]);
+                    }
+                }
+            }
+            Errand::Idle => {
+                idled = true;
+                let Some(inner) = factory.upgrade() else { return };
+                inner.read_ahead();
+            }
+            Errand::Look => {
+                let Some(inner) = factory.upgrade() else { return };
+                filling = false;
+                inner.look_after();
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// How many products may wait: fewer where each has much memory of its own.
+    fn pool_size(&self) -> usize {
+        let options = &self.options.pool;
+        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner);
+        let each = warm.as_ref().map_or(0, |live| live.waiting_memory()).max(1);
+        options.size.min(usize::try_from(options.memory / each).unwrap_or(usize::MAX))
+    }
+
+    /// Whether nobody can see that a product ran: it looks at names and attributes at most, and marks files.
+    fn is_unseen(&self) -> bool {
+        self.confinement.holes.iter().all(|hole| matches!(hole.identity.kind(), "metadata" | "marks"))
+    }
+
+    fn bear_waiting(&self) -> Result<()> {
+        let live = self.live()?;
+        let product = live.product(true).inspect_err(|_| {
+            if !live.serves() {
+                self.lost(&live);
+            }
+        })?;
+        drop(self.pool.put(Waiting { product, live }));
+        Ok(())
+    }
+
+    /// Has what waits read what products before have read.
+    fn read_ahead(&self) {
+        self.pool.each(|one| one.live.read_ahead(&mut one.product));
+    }
+}
+
+impl Factory {
+    /// The process number of its template, for messages and tests; `None` when there is none at this moment.
+    #[must_use]
+    pub fn template_number(&self) -> Option<u32> {
+        let warm = self.inner.warm.read().unwrap_or_else(PoisonError::into_inner);
+        warm.as_ref().map(|live| live.number())
+    }
+}

@@ -1,0 +1,224 @@
+//! A template that serves, and everything that is known of it.
+//!
+//! Safety idea: whatever stands in the way of true copies is found out while the program is stopped, before the stub serves; until then its
+//! end is certain, for the thread that traces it holds it.
+
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use beget::{Construct, Nursery, Part, Process, Product, Sealed, Stdio, Template, Variation};
+use beget_sys::nr;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::memory::{self, Frozen, Mapping, Prefault};
+use crate::options::Options;
+use crate::ready::{Point, Ready};
+use crate::survey::{self, Expectations, Survey};
+use crate::tracee::Tracee;
+use crate::{Error, Result};
+
+/// The most that is kept of what a program said before it was ready.
+const MOST_SAID: u64 = 4096;
+
+/// What a template has for standard streams: pipes that are held at our end, so that it waits where it reads.
+#[derive(Debug)]
+struct Placeholders {
+    _input: OwnedFd,
+    outputs: [OwnedFd; 2],
+}
+
+impl Placeholders {
+    fn make(variation: &mut Variation) -> Result<Placeholders> {
+        let pipe = || std::io::pipe().map_err(|error| Error::io("factory: a pipe for its template", error));
+        let (input, feed) = pipe()?;
+        let (out, stdout) = pipe()?;
+        let (error, stderr) = pipe()?;
+        variation.stdin(Stdio::from(input)).stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr));
+        let outputs = [out, error].map(OwnedFd::from);
+        for output in &outputs {
+            // As much as it may write before it is ready, for nobody reads until then.
+            let _ = rustix::pipe::fcntl_setpipe_size(output, 1 << 20);
+        }
+        Ok(Placeholders { _input: feed.into(), outputs })
+    }
+
+    /// What the program said before it was ready: of use where it does not get there.
+    fn said(&self) -> String {
+        let mut text = Vec::new();
+        for output in self.outputs.iter().rev() {
+            let _ = rustix::io::ioctl_fionbio(output, true);
+            if let Ok(copy) = output.try_clone() {
+                let _ = std::fs::File::from(copy).take(MOST_SAID).read_to_end(&mut text);
+            }
+        }
+        String::from_utf8_lossy(&text).trim_end().to_owned()
+    }
+}
+
+/// A template that serves.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) template: Template,
+    process: Process,
+    _placeholders: Placeholders,
+    pub(crate) point: Point,
+    pub(crate) survey: Survey,
+    /// What was done to its memory.
+    pub(crate) frozen: Frozen,
+    mappings: Vec<Mapping>,
+    /// What its products write to and read, once that is learned.
+    prefault: OnceLock<Prefault>,
+    /// How many products it has made.
+    pub(crate) made: AtomicU64,
+}
+
+/// The parts of a template that has begun to serve.
+struct Begun {
+    template: Template,
+    process: Process,
+    point: Point,
+    survey: Survey,
+    frozen: Frozen,
+    mappings: Vec<Mapping>,
+}
+
+impl Live {
+    /// Starts the program, has it get ready, and puts the stub beside it.
+    ///
+    /// # Errors
+    /// A program that does not get ready, with what it said; what cannot be copied truly, all of it by name.
+    pub(crate) fn make(
+        sealed: &Sealed,
+        options: &Options,
+        ready: &Ready,
+        nursery: &Nursery,
+        alone: bool,
+    ) -> Result<Live> {
+        let mut variation = Variation::new();
+        let placeholders = Placeholders::make(&mut variation)?;
+        let begun = Live::begin(sealed, options, ready, &variation, nursery, alone);
+        // Ours alone from here on: a program that has ended would be waited for at them.
+        drop(variation);
+        match begun {
+            Ok(Begun { template, process, point, survey, frozen, mappings }) => Ok(Live {
+                template,
+                process,
+                _placeholders: placeholders,
+                point,
+                survey,
+                frozen,
+                mappings,
+                prefault: OnceLock::new(),
+                made: AtomicU64::new(0),
+            }),
+            Err(error) => Err(match placeholders.said() {
+                said if said.is_empty() => error,
+                said => error.and(&format!("it said: {said}")),
+            }),
+        }
+    }
+
+    fn begin(
+        sealed: &Sealed,
+        options: &Options,
+        ready: &Ready,
+        variation: &Variation,
+        nursery: &Nursery,
+        alone: bool,
+    ) -> Result<Begun> {
+        const SET_DUMPABLE: u64 = 4;
+        let (process, template) = sealed.spawn_template(variation, Some(nursery))?;
+        let mut tracee = Tracee::seize(process)?;
+        let before = Expectations::at_birth(&tracee)?;
+        // Of a nursery that was made for it every other child is its own.
+        let before = if alone { before.alone() } else { before };
+        let point = tracee.run_until_ready(ready, options.patience)?;
+        let survey = survey::survey(&mut tracee, &before)?;
+        survey::drain(&template)?;
+        let frozen = match options.frozen {
+            true => memory::freeze(&mut tracee, template.as_fd(), None)?,
+            false => Frozen::default(),
+        };
+        if options.opaque {
+            tracee.call("closing it to others", nr::PRCTL, [SET_DUMPABLE, 0, 0, 0, 0, 0])?;
+        }
+        let planted = tracee.plant()?;
+        let mappings = memory::mappings(tracee.number())?;
+        let process = tracee.serve(&planted)?;
+        Ok(Begun { template, process, point, survey, frozen, mappings })
+    }
+
+    /// Its process number.
+    pub(crate) fn number(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it still serves.
+    pub(crate) fn serves(&self) -> bool {
+        // Its channel is readable for a moment whenever it answers its nursery.
+        let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
+        matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
+    }
+
+    /// Whether one of the files that it was made from is another now.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.survey.files().iter().any(|file| !file.is_current())
+    }
+
+    /// A copy that has done what every copy does first; one that is born `ahead` has there already what products write to.
+    pub(crate) fn product(&self, ahead: bool) -> Result<Product> {
+        let mut part = self.template.first_part();
+        if let Some(prefault) = self.prefault.get().filter(|prefault| ahead && !prefault.writes.is_empty()) {
+            part.populate(true, &prefault.writes);
+        }
+        let product = self.template.product(&part)?;
+        self.made.fetch_add(1, Ordering::Relaxed);
+        Ok(product)
+    }
+
+    /// How many bytes a product that waits has of its own.
+    pub(crate) fn waiting_memory(&self) -> u64 {
+        /// What the stub works in, and the tables of its memory.
+        const LEAST: u64 = 128 << 10;
+        LEAST + self.prefault.get().map_or(0, Prefault::bytes)
+    }
+
+    /// Has a product that waits read what products before it have read. One that cannot is found out when it is asked for.
+    pub(crate) fn read_ahead(&self, product: &mut Product) {
+        let Some(prefault) = self.prefault.get().filter(|prefault| !prefault.reads.is_empty()) else {
+            return;
+        };
+        let mut part = Part::new();
+        part.populate(false, &prefault.reads);
+        let _ = product.apply(&part);
+    }
+
+    /// Learns what products write to and read from one that is given nothing, and whose end nobody waits for. For a program that can tell
+    /// nobody what it does: nobody sees that it ran.
+    pub(crate) fn learn(&self) {
+        /// Longer than most that has an empty input.
+        const MOST: Duration = Duration::from_millis(500);
+        let learned = self.learn_once(MOST).unwrap_or_default();
+        let _ = self.prefault.set(learned);
+    }
+
+    fn learn_once(&self, most: Duration) -> Result<Prefault> {
+        let mut first = self.template.first_part();
+        // Nothing that is a requestor's is in it.
+        first.set_dumpable(true);
+        let product = self.template.product(&first)?;
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|error| Error::io("factory: learning", error))?;
+        let fresh = self.survey.fresh()?;
+        let mut part = Part::new();
+        fresh.add_to(&mut part);
+        for slot in 0..3 {
+            part.grant(slot, null.as_fd());
+        }
+        let registers = self.point.rewrite(&mut part, None, None)?;
+        memory::learn(product, &self.template, &self.mappings, &part, &registers, most)
+    }
+}

@@ -1,0 +1,291 @@
+//! A product that is asked for: what is the requestor's own, and the start.
+//!
+//! Safety idea: a requestor gives of its own and never takes of the builder's: there is nothing here that reads a product, and the data of
+//! a request becomes operations on this side of it.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use beget::{Grant, Limit, Part, Process, Product, Provision, Register, Stdio, Variation};
+
+use crate::adapter::{Adapter, JOB};
+use crate::factory::Inner;
+use crate::live::Live;
+use crate::pool::Waiting;
+use crate::statistics::count;
+use crate::{Error, Fault, Result};
+
+/// How often a request is made again that was lost before anything of it ran.
+const ATTEMPTS: usize = 4;
+
+/// A product that is asked for. What it is given here is its own alone: no other product has it, and the builder never sees it.
+#[derive(Debug)]
+pub struct Request {
+    factory: Arc<Inner>,
+    variation: Variation,
+    unique: bool,
+}
+
+macro_rules! delegated {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*);)*) => {
+        impl Request {
+            $(
+                $(#[$doc])*
+                pub fn $name(&mut self $(, $argument: $kind)*) -> &mut Request {
+                    self.variation.$name($($argument),*);
+                    self
+                }
+            )*
+        }
+    };
+}
+
+delegated! {
+    /// Adds an argument after the builder's own. Where the ready point is past reading them, [`start`](Request::start) says so.
+    arg(argument: impl AsRef<OsStr>);
+    /// Adds arguments.
+    args(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>);
+    /// Gives a variable, instead of the builder's of that name. Where the ready point is past reading them, [`start`](Request::start) says so.
+    env(name: impl AsRef<OsStr>, value: impl AsRef<OsStr>);
+    /// Gives standard input; without this it is closed.
+    stdin(stream: impl Into<Stdio>);
+    /// Gives standard output; without this it is closed.
+    stdout(stream: impl Into<Stdio>);
+    /// Gives standard error; without this it is closed.
+    stderr(stream: impl Into<Stdio>);
+    /// Gives a descriptor at a slot of this number, which the builder has put nothing into.
+    fd(number: i32, file: impl Into<OwnedFd>);
+    /// Sets a limit, which must be narrower than the builder's: space and processor time are the requestor's to give.
+    limit(limit: Limit);
+    /// The working directory, by a directory that is open.
+    current_dir_fd(directory: impl Into<OwnedFd>);
+    /// The cgroup that it is in, as its open directory: what pays for it.
+    cgroup(directory: impl Into<OwnedFd>);
+}
+
+/// What came of an attempt.
+enum Attempt {
+    Made(Box<Process>),
+    /// Nothing of it ran: it can be made again.
+    Lost,
+    Failed(Error),
+}
+
+impl Request {
+    pub(crate) fn new(factory: Arc<Inner>) -> Request {
+        Request { factory, variation: Variation::new(), unique: false }
+    }
+
+    /// Holds this product to these grants besides: only what both allow is left.
+    ///
+    /// # Errors
+    /// Those of [`Variation::narrow`].
+    pub fn narrow(&mut self, grants: &[Grant]) -> Result<&mut Request> {
+        self.variation.narrow(grants)?;
+        Ok(self)
+    }
+
+    /// Refuses a product that shares what its program has taken for random before it was copied, or a layout of memory, with another.
+    pub fn unique(&mut self, unique: bool) -> &mut Request {
+        self.unique = unique;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// From the pool when one waits there, else as a copy that is made now, else from the beginning; [`Statistics`](crate::Statistics) tell
+    /// which.
+    ///
+    /// # Errors
+    /// What the ready point cannot be given any more (arguments, variables); a limit that is wider than the builder's; a product that is
+    /// to be unique of a factory whose are not; those of the kernel's. Nothing is left of it then, in its cgroup neither.
+    pub fn start(&self) -> Result<Process> {
+        let made = self.make();
+        let counters = &self.factory.counters;
+        match &made {
+            Ok(process) => self.factory.mark(process)?,
+            Err(_) => count(&counters.failed),
+        }
+        made
+    }
+
+    fn make(&self) -> Result<Process> {
+        let factory = &self.factory;
+        if factory.options.ready.is_none() {
+            return self.make_cold();
+        }
+        if self.unique && !factory.adapter.as_ref().is_some_and(|adapter| adapter.acknowledges()) {
+            let words = "its products share what was random before they were copied (shared-randomness), and this one is to be unique";
+            return Err(Error::new("factory: product", words, Fault::Caller));
+        }
+        if factory.options.pool.size == 0 {
+            factory.look_after();
+        }
+        while let Some(waiting) = factory.pool.take(factory.options.pool.low_water) {
+            match self.make_waiting(waiting) {
+                Attempt::Made(process) => {
+                    count(&factory.counters.hits);
+                    return Ok(*process);
+                }
+                Attempt::Failed(error) => return Err(error),
+                Attempt::Lost => {}
+            }
+        }
+        for _ in 0..ATTEMPTS {
+            let Ok(live) = factory.live() else { break };
+            match self.make_warm(&live) {
+                Attempt::Made(process) => {
+                    count(&factory.counters.warm);
+                    return Ok(*process);
+                }
+                Attempt::Failed(error) => return Err(error),
+                Attempt::Lost if !live.serves() => factory.lost(&live),
+                Attempt::Lost => {}
+            }
+        }
+        match &factory.adapter {
+            // There is no start from the beginning that an adapter could give a job to.
+            Some(_) => factory.live().and_then(|live| match self.make_warm(&live) {
+                Attempt::Made(process) => Ok(*process),
+                Attempt::Failed(error) => Err(error),
+                Attempt::Lost => {
+                    Err(Error::new("factory: template", "it ends again and again", Fault::Kernel))
+                }
+            }),
+            None => self.make_cold(),
+        }
+    }
+
+    fn make_cold(&self) -> Result<Process> {
+        let process = self.factory.sealed.spawn(&self.variation, Some(&self.factory.nursery))?;
+        count(&self.factory.counters.cold);
+        Ok(process)
+    }
+
+    fn make_waiting(&self, waiting: Waiting) -> Attempt {
+        let Waiting { product, live } = waiting;
+        self.tell(&live, Some(product))
+    }
+
+    fn make_warm(&self, live: &Live) -> Attempt {
+        self.tell(live, None)
+    }
+
+    /// Tells a copy what is this request's alone, and to go on.
+    fn tell(&self, live: &Live, product: Option<Product>) -> Attempt {
+        let told = self.try_tell(live, product);
+        match told {
+            Ok(process) => Attempt::Made(Box::new(process)),
+            // Its channel was closed before it could be told to go on.
+            Err(error) if error.errno() == Some(beget_sys::Errno::EPIPE.0) => Attempt::Lost,
+            Err(error) => Attempt::Failed(error),
+        }
+    }
+
+    fn try_tell(&self, live: &Live, product: Option<Product>) -> Result<Process> {
+        // What can be wrong with the request itself shows before there is a copy.
+        let provision = self.factory.sealed.provide(&live.template, &self.variation)?;
+        let fresh = live.survey.fresh()?;
+        let mut part = Part::new();
+        fresh.add_to(&mut part);
+        provision.add_to(&mut part)?;
+        let job = self.factory.adapter.as_ref().map(|adapter| self.job(adapter.as_ref())).transpose()?;
+        let registers = match &job {
+            Some(job) => {
+                part.grant(JOB, job.theirs.as_fd());
+                Vec::new()
+            }
+            None => self.rewrite(live, &provision, &mut part)?,
+        };
+        let product = match product {
+            Some(product) => product,
+            None => live.product(false)?,
+        };
+        let process = product.start_with(&live.template, part, &registers)?;
+        if let Some(job) = job
+            && let Err(error) = job.hand_over()
+        {
+            let _ = process.kill();
+            let _ = process.wait_shared();
+            return Err(error);
+        }
+        provision.hand_over(process)
+    }
+
+    /// Arguments and variables into the copy's memory, where they are other than the template's.
+    fn rewrite(
+        &self,
+        live: &Live,
+        provision: &Provision,
+        part: &mut Part<'_>,
+    ) -> Result<Vec<(Register, u64)>> {
+        let text = |text: &CString| OsStr::from_bytes(text.as_bytes()).to_owned();
+        let arguments: Option<Vec<OsString>> = (!self.variation.arguments().is_empty())
+            .then(|| provision.arguments().iter().map(text).collect());
+        let environment: Option<Vec<(OsString, OsString)>> =
+            (!self.variation.environment().is_empty()).then(|| {
+                let pair = |one: &CString| {
+                    let bytes = one.as_bytes();
+                    let at = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
+                    let (name, value) = bytes.split_at(at);
+                    let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+                    (owned(name), owned(value.get(1..).unwrap_or_default()))
+                };
+                provision.environment().iter().map(pair).collect()
+            });
+        live.point.rewrite(part, arguments.as_deref(), environment.as_deref())
+    }
+
+    fn job(&self, adapter: &dyn Adapter) -> Result<Job> {
+        let environment = self.variation.environment().iter();
+        let environment: Vec<(OsString, OsString)> =
+            environment.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Job::new(adapter, self.variation.arguments(), &environment)
+    }
+}
+
+/// What an adapter is told over a product's own socket.
+struct Job {
+    ours: UnixStream,
+    theirs: UnixStream,
+    bytes: Vec<u8>,
+    acknowledges: bool,
+}
+
+impl Job {
+    fn new(
+        adapter: &dyn Adapter,
+        arguments: &[OsString],
+        environment: &[(OsString, OsString)],
+    ) -> Result<Job> {
+        let bytes = adapter.job(arguments, environment)?;
+        let pair = UnixStream::pair().map_err(|error| Error::io("factory: the job of a product", error))?;
+        Ok(Job { ours: pair.0, theirs: pair.1, bytes, acknowledges: adapter.acknowledges() })
+    }
+
+    /// Gives it the job, and waits until it has made itself another than its template.
+    fn hand_over(self) -> Result<()> {
+        let Job { mut ours, theirs, bytes, acknowledges } = self;
+        drop(theirs);
+        let failed = |error| Error::io("factory: the job of a product", error);
+        ours.write_all(&(bytes.len() as u32).to_ne_bytes())
+            .and_then(|()| ours.write_all(&bytes))
+            .map_err(failed)?;
+        if !acknowledges {
+            return Ok(());
+        }
+        let mut answer = [0];
+        match ours.read(&mut answer) {
+            Ok(1) if answer == *b"1" => Ok(()),
+            Ok(_) => {
+                let words = "it did not seed its randomness anew";
+                Err(Error::new("factory: product", words, Fault::Kernel))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
