@@ -1,6 +1,6 @@
 //! A template's memory after it was frozen and collapsed: nothing that a program can see is other than before.
 
-use beget_factory::memory::{self, Frozen, Page, Prefault, learn, mappings, pages, mappings};
+use beget_factory::memory::{self, Frozen, Page, Prefault, learn, mappings, pages};
 use beget_tests::{Need, has, in_own_process, skip};
 
 use super::*;

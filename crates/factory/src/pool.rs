@@ -132,8 +132,7 @@ impl Pool {
         if !wanting(&shelf) && missing > 0 {
             return Errand::Fill(missing);
         }
-        let quiet =
-            shelf.asked.is_none_or(|asked| options.idle.is_some_and(|idle| asked.elapsed() >= idle));
+        let quiet = shelf.asked.is_none_or(|asked| options.idle.is_some_and(|idle| asked.elapsed() >= idle));
         if quiet && !idled && options.idle.is_some() { Errand::Idle } else { Errand::Look }
     }
 }
