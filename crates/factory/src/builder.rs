@@ -8,7 +8,7 @@ use std::sync::Arc;
 use beget::Command;
 
 use crate::adapter::Adapter;
-use crate::judge::{Confinement, Constituent, Holes, Inventory, Surroundings};
+use crate::judge::{self, Confinement, Constituent, Holes, Inventory, Surroundings};
 use crate::options::Options;
 use crate::{Factory, Result};
 
@@ -22,7 +22,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(crate) fn new(command: Command) -> Builder {
+    pub(crate) fn new(mut command: Command) -> Builder {
+        command.discreet(true);
         Builder { command, options: Options::default(), adapter: None, inventory: Inventory::new() }
     }
 
@@ -33,7 +34,8 @@ impl Builder {
     pub fn insert(&mut self, name: &str, file: impl Into<OwnedFd>) -> Result<Constituent> {
         let file = file.into();
         let judged = self.inventory.insert(name, file.as_fd())?.clone();
-        self.command.slot(name, file);
+        // Whoever holds what was given could change what it looks like.
+        self.command.slot(name, judge::own(name, file.as_fd())?);
         Ok(judged)
     }
 

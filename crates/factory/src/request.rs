@@ -4,15 +4,13 @@
 //! a request becomes operations on this side of it.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use beget::{Grant, Limit, Part, Process, Product, Provision, Register, Stdio, Variation};
 
-use crate::adapter::{Adapter, JOB};
+use crate::adapter::{Adapter, Exchange, JOB};
 use crate::factory::Inner;
 use crate::live::Live;
 use crate::pool::Waiting;
@@ -193,10 +191,11 @@ impl Request {
         let mut part = Part::new();
         fresh.add_to(&mut part);
         provision.add_to(&mut part)?;
-        let job = self.factory.adapter.as_ref().map(|adapter| self.job(adapter.as_ref())).transpose()?;
-        let registers = match &job {
-            Some(job) => {
-                part.grant(JOB, job.theirs.as_fd());
+        let job = self.factory.adapter.as_ref().map(|adapter| self.job(adapter.as_ref(), &provision));
+        let (exchange, theirs) = job.transpose()?.unzip();
+        let registers = match &theirs {
+            Some(theirs) => {
+                part.grant(JOB, theirs.as_fd());
                 Vec::new()
             }
             None => self.rewrite(live, &provision, &mut part)?,
@@ -206,8 +205,10 @@ impl Request {
             None => live.product(false)?,
         };
         let process = product.start_with(&live.template, part, &registers)?;
-        if let Some(job) = job
-            && let Err(error) = job.hand_over()
+        // The copy's alone from here on: its end is seen.
+        drop(theirs);
+        if let Some(exchange) = exchange
+            && let Err(error) = exchange.finish(self.factory.options.patience)
         {
             let _ = process.kill();
             let _ = process.wait_shared();
@@ -226,66 +227,23 @@ impl Request {
         let text = |text: &CString| OsStr::from_bytes(text.as_bytes()).to_owned();
         let arguments: Option<Vec<OsString>> = (!self.variation.arguments().is_empty())
             .then(|| provision.arguments().iter().map(text).collect());
-        let environment: Option<Vec<(OsString, OsString)>> =
-            (!self.variation.environment().is_empty()).then(|| {
-                let pair = |one: &CString| {
-                    let bytes = one.as_bytes();
-                    let at = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
-                    let (name, value) = bytes.split_at(at);
-                    let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
-                    (owned(name), owned(value.get(1..).unwrap_or_default()))
-                };
-                provision.environment().iter().map(pair).collect()
-            });
+        let environment = (!self.variation.environment().is_empty()).then(|| pairs(provision));
         live.point.rewrite(part, arguments.as_deref(), environment.as_deref())
     }
 
-    fn job(&self, adapter: &dyn Adapter) -> Result<Job> {
-        let environment = self.variation.environment().iter();
-        let environment: Vec<(OsString, OsString)> =
-            environment.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Job::new(adapter, self.variation.arguments(), &environment)
+    /// The job of this product, and the copy's end of the line that it is told over.
+    fn job(&self, adapter: &dyn Adapter, provision: &Provision) -> Result<(Exchange, OwnedFd)> {
+        let job = adapter.job(self.variation.arguments(), &pairs(provision))?;
+        Exchange::begin(adapter.name(), &job)
     }
 }
 
-/// What an adapter is told over a product's own socket.
-struct Job {
-    ours: UnixStream,
-    theirs: UnixStream,
-    bytes: Vec<u8>,
-    acknowledges: bool,
-}
-
-impl Job {
-    fn new(
-        adapter: &dyn Adapter,
-        arguments: &[OsString],
-        environment: &[(OsString, OsString)],
-    ) -> Result<Job> {
-        let bytes = adapter.job(arguments, environment)?;
-        let pair = UnixStream::pair().map_err(|error| Error::io("factory: the job of a product", error))?;
-        Ok(Job { ours: pair.0, theirs: pair.1, bytes, acknowledges: adapter.acknowledges() })
-    }
-
-    /// Gives it the job, and waits until it has made itself another than its template.
-    fn hand_over(self) -> Result<()> {
-        let Job { mut ours, theirs, bytes, acknowledges } = self;
-        drop(theirs);
-        let failed = |error| Error::io("factory: the job of a product", error);
-        ours.write_all(&(bytes.len() as u32).to_ne_bytes())
-            .and_then(|()| ours.write_all(&bytes))
-            .map_err(failed)?;
-        if !acknowledges {
-            return Ok(());
-        }
-        let mut answer = [0];
-        match ours.read(&mut answer) {
-            Ok(1) if answer == *b"1" => Ok(()),
-            Ok(_) => {
-                let words = "it did not seed its randomness anew";
-                Err(Error::new("factory: product", words, Fault::Kernel))
-            }
-            Err(error) => Err(failed(error)),
-        }
-    }
+/// The variables that a product has, names and values.
+fn pairs(provision: &Provision) -> Vec<(OsString, OsString)> {
+    let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    let pair = |one: &CString| {
+        let mut parts = one.as_bytes().splitn(2, |byte| *byte == b'=');
+        (owned(parts.next().unwrap_or_default()), owned(parts.next().unwrap_or_default()))
+    };
+    provision.environment().iter().map(pair).collect()
 }
