@@ -225,8 +225,15 @@ fn what_a_product_writes_to_is_learned_and_there_for_the_next() {
         let number = product.id();
         let mut part = beget::Part::new();
         part.grant(1 << 20, input.as_fd());
-        let error =
-            learn(product, (&made.template, &made._process), &part, LONG).expect_err("there is no such slot");
+        let error = learn(
+            product,
+            &made.template,
+            &mappings(made._process.id() as i32).expect("ours"),
+            &part,
+            &[],
+            LONG,
+        )
+        .expect_err("there is no such slot");
         assert_eq!(error.part(), "grant slot 1048576", "{error}");
         assert!(!std::path::Path::new(&format!("/proc/{number}")).exists());
         assert!(learn_of("c", LONG).writes.iter().all(|(at, length)| at % PAGE == 0 && length % PAGE == 0));

@@ -5,19 +5,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-    template: &Template,
-    before: &[Mapping],
-    part: &Part<'_>,
-    registers: &[(Register, u64)],
-    most: Duration,
-) -> Result<Prefault> {
-    // What can fail does so before it is traced: nobody but its tracer hears of a traced one's end.
-    product.apply(part)?;
-    let number = product.id() as i32;
-    trace::seize(number, option::EXIT | option::KILLED_WITH_TRACER)
-        .map_err(|errno| failed("tracing a product", errno))?;
-    let mut process = product.start_with(template, Part::new(), registers)?;
-    let learned = watch(number, most).and_then(|()| compare(number, before));
+use beget::{Construct, Part, Product, Register, Template};
 use beget_sys::Errno;
 use beget_sys::memory::how;
 use beget_sys::trace::{self, Stop, option};
@@ -67,42 +55,26 @@ fn common(ours: &[(u64, u64)], theirs: &[(u64, u64)]) -> Vec<(u64, u64)> {
     both
 }
 
-/// Starts a product and looks at its pages when it ends, or after `most`, when it is ended. It must be one that may be looked into; `before` are
-/// the mappings of its template.
+/// Starts a product and looks at its pages when it ends, or after `most`, when it is ended. It must be one that may be looked into; `before` are the
+/// mappings of its template.
 ///
 /// # Errors
 /// Those of a start, and of tracing: `EPERM` for a product that may not be looked into.
 pub fn learn(
     mut product: Product,
-<<<<<<< HEAD
-    template: (&Template, &Process),
-    part: &Part<'_>,
-    most: Duration,
-) -> Result<Prefault> {
-    let (template, original) = template;
-    // What can fail does so before it is traced: nobody but its tracer hears of a traced one's end.
-    product.apply(part)?;
-    // What it has in common with the template: the stub is gone from both lists, for that is never there at the end.
-    let before = mappings(original.id() as i32)?;
-    let number = product.id() as i32;
-    trace::seize(number, option::EXIT | option::KILLED_WITH_TRACER)
-        .map_err(|errno| failed("tracing a product", errno))?;
-    let mut process = product.start(template, Part::new())?;
-    let learned = watch(number, most).and_then(|()| compare(number, &before));
-=======
     template: &Template,
     before: &[Mapping],
-    part: Part<'_>,
+    part: &Part<'_>,
     registers: &[(Register, u64)],
     most: Duration,
 ) -> Result<Prefault> {
-    product.wait_ready()?;
+    // What can fail does so before it is traced: nobody but its tracer hears of a traced one's end.
+    product.apply(part)?;
     let number = product.id() as i32;
     trace::seize(number, option::EXIT | option::KILLED_WITH_TRACER)
         .map_err(|errno| failed("tracing a product", errno))?;
-    let mut process = product.start_with(template, part, registers)?;
+    let mut process = product.start_with(template, Part::new(), registers)?;
     let learned = watch(number, most).and_then(|()| compare(number, before));
->>>>>>> feac9a7 (Factories: built from a command, sealed, and asked for products: cold, copied on request, or from a pool)
     let _ = process.kill();
     // A traced process is gone when its tracer has been told so; one that stopped at its end stays there, killed or not.
     let _ = trace::go_on(number, 0);
