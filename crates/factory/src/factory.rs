@@ -271,8 +271,9 @@ impl Inner {
         let ready = self.options.ready.as_ref();
         let ready =
             ready.ok_or_else(|| Error::new("factory: template", "a cold factory has none", Fault::Caller))?;
-        let alone = self.counters.read(0).templates == 0;
-        match Live::make(&self.sealed, &self.options, ready, &self.nursery, alone) {
+        // In a root of its own, or the first in a nursery that is the factory's alone.
+        let alone = self.own_nursery().is_none() || self.counters.read(0).templates == 0;
+        match Live::make(&self.sealed, &self.options, ready, self.own_nursery(), alone) {
             Ok(mut live) => {
                 if let Some(adapter) = self.adapter.as_ref().filter(|adapter| adapter.acknowledges()) {
                     live.survey
@@ -383,6 +384,11 @@ impl Inner {
         let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner);
         let each = warm.as_ref().map_or(0, |live| live.waiting_memory()).max(1);
         options.size.min(usize::try_from(options.memory / each).unwrap_or(usize::MAX))
+    }
+
+    /// The nursery that its processes are born in; none where each template, or each cold product, has a root of its own.
+    pub(crate) fn own_nursery(&self) -> Option<&Nursery> {
+        (!self.sealed.command().has_root()).then_some(&self.nursery)
     }
 
     /// Whether nobody can see that a product ran: it looks at names and attributes at most, and marks files.

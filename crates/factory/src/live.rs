@@ -94,7 +94,7 @@ impl Live {
         sealed: &Sealed,
         options: &Options,
         ready: &Ready,
-        nursery: &Nursery,
+        nursery: Option<&Nursery>,
         alone: bool,
     ) -> Result<Live> {
         let mut variation = Variation::new();
@@ -126,11 +126,11 @@ impl Live {
         options: &Options,
         ready: &Ready,
         variation: &Variation,
-        nursery: &Nursery,
+        nursery: Option<&Nursery>,
         alone: bool,
     ) -> Result<Begun> {
         const SET_DUMPABLE: u64 = 4;
-        let (process, template) = sealed.spawn_template(variation, Some(nursery))?;
+        let (process, template) = sealed.spawn_template(variation, nursery)?;
         let mut tracee = Tracee::seize(process)?;
         let before = Expectations::at_birth(&tracee)?;
         // Of a nursery that was made for it every other child is its own.

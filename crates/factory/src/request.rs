@@ -159,7 +159,7 @@ impl Request {
     }
 
     fn make_cold(&self) -> Result<Process> {
-        let process = self.factory.sealed.spawn(&self.variation, Some(&self.factory.nursery))?;
+        let process = self.factory.sealed.spawn(&self.variation, self.factory.own_nursery())?;
         count(&self.factory.counters.cold);
         Ok(process)
     }
