@@ -20,6 +20,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("terminals.md", include_str!("../../docs/src/terminals.md")),
     ("service.md", include_str!("../../docs/src/service.md")),
     ("channel.md", include_str!("../../docs/src/channel.md")),
+    ("factory.md", include_str!("../../docs/src/factory.md")),
     ("adapters.md", include_str!("../../docs/src/adapters.md")),
     ("bubblewrap.md", include_str!("../../docs/src/bubblewrap.md")),
     ("errors.md", include_str!("../../docs/src/errors.md")),
@@ -165,6 +166,7 @@ chapters! {
     terminals = "terminals.md", [];
     service = "service.md", [];
     channel = "channel.md", ["python3", "cc"];
+    factory = "factory.md", ["bash"];
     bubblewrap = "bubblewrap.md", ["make", "gcc"];
     errors = "errors.md", ["python3"];
 }

@@ -36,6 +36,13 @@ const CASES: &[(&str, &[&str])] = &[
     ("beget spawn web --base base6", &["base64"]),
     ("beget spawn --base web -- cat @/one-fi", &["@/one-file"]),
     ("beget spawn --log", &[]),
+    // Those of a factory have a name of two words.
+    ("beget facto", &["factory"]),
+    ("beget factory rep", &["replace"]),
+    ("beget factory create x --no-fr", &["--no-freeze"]),
+    ("beget factory create --ready st", &["stdin", "stop"]),
+    ("beget factory run --no-fr", &[]),
+    ("beget factory create x --base -- cat @/one-fi", &["@/one-file"]),
 ];
 
 fn prepared(shell: &str) -> (Scratch, String) {

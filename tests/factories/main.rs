@@ -4,3 +4,4 @@ mod constructor;
 mod judge;
 mod making;
 mod marks;
+mod remote;

@@ -71,6 +71,7 @@ fn drive(words: &str) {
                 idle_exit: false,
                 other_users,
                 alive: None,
+                keeper: None,
             };
             beget_service::serve(options).expect("it serves");
         }

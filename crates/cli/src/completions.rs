@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use beget::Promise;
 
-use crate::commands::{COMMANDS, Entry, Takes};
+use crate::commands::{self, COMMANDS, Entry, Takes};
 use crate::flags::{self, Flag};
 use crate::{FAILED, tell};
 
@@ -46,12 +46,15 @@ impl Value {
                 known.extend((1..=6).map(|abi| format!("landlock={abi}")));
                 Value::Words(known)
             }
+            "POINT" => words(&["entry", "main", "stdin", "stop", "symbol="]),
             "NAME[=VALUE]" => Value::Variable,
             "SIGNAL" => {
                 let names = flags::service::SIGNALS.iter().map(|(name, _)| *name);
                 words(&names.collect::<Vec<_>>())
             }
-            "PORT" | "N" | "SIZE" | "DURATION" | "NAME" | "DST=TEXT" | "SLOT=NAME[:RIGHT]" => Value::Anything,
+            "PORT" | "N" | "MODULE,..." | "SIZE" | "DURATION" | "NAME" | "DST=TEXT" | "SLOT=NAME[:RIGHT]" => {
+                Value::Anything
+            }
             // What a spec's variables hold is mostly a path.
             "NAME=VALUE" => Value::File,
             "DIR" | "DST" | "DST[=SIZE]" => Value::Folder,
@@ -100,9 +103,14 @@ fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The names of the commands that take what `takes` says.
-fn commands(takes: impl Fn(Takes) -> bool) -> String {
-    joined(COMMANDS.iter().filter(|entry| takes(entry.takes)).map(|entry| entry.name))
+/// The names of the commands that take what `takes` says; those of `factory` as their pages are called.
+fn named(takes: impl Fn(Takes) -> bool) -> String {
+    joined(commands::all().filter(|entry| takes(entry.takes)).map(|entry| entry.name))
+}
+
+/// The names of all that are typed first.
+fn first() -> String {
+    joined(COMMANDS.iter().map(|entry| entry.name))
 }
 
 /// Lines of a shell's `case`: what completes after a command that takes one of some words.
@@ -111,7 +119,7 @@ fn words_by_command(line: impl Fn(&str, &str) -> String) -> String {
     for entry in COMMANDS {
         match entry.takes {
             Takes::Word(words) => text.push_str(&line(entry.name, &words.join(" "))),
-            Takes::Command => text.push_str(&line(entry.name, &commands(|_| true))),
+            Takes::Command => text.push_str(&line(entry.name, &first())),
             _ => {}
         }
     }
@@ -131,7 +139,7 @@ fn every_flag() -> Vec<&'static Flag> {
 
 /// The commands that take flags.
 fn with_flags() -> impl Iterator<Item = &'static Entry> {
-    COMMANDS.iter().filter(|entry| entry.takes.flags())
+    commands::all().filter(|entry| entry.takes.flags())
 }
 
 fn bash() -> String {
@@ -154,14 +162,14 @@ fn bash() -> String {
         let takes = match entry.takes {
             Takes::Program => "program",
             Takes::NameAndProgram => "named",
-            Takes::Domain | Takes::Domains => "names",
+            Takes::Domain | Takes::Domains | Takes::NameAndArguments => "names",
             _ => "nothing",
         };
         let _ = writeln!(by_command, "        {}) takes={takes} flags='{}' ;;", entry.name, names.join(" "));
     }
     let with_value = every_flag().into_iter().filter(|flag| !flag.value.is_empty());
     let with_value: Vec<String> = with_value.map(|flag| format!("--{}", flag.name)).collect();
-    BASH.replace("@COMMANDS@", &commands(|_| true))
+    BASH.replace("@COMMANDS@", &first())
         .replace("        @BY_COMMAND@\n", &by_command)
         .replace("@WITH_VALUE@", &with_value.join("|"))
         .replace("        @VALUES@\n", &values)
@@ -195,7 +203,7 @@ fn zsh() -> String {
             Takes::Program => "'(-):program:_command_names -e' '*::argument:_normal'",
             Takes::NameAndProgram => "'1:name: ' '(-)2:program:_command_names -e' '*::argument:_normal'",
             Takes::Domain => "'1:name:_beget_names'",
-            Takes::Domains => "'*:name:_beget_names'",
+            Takes::Domains | Takes::NameAndArguments => "'*:name:_beget_names'",
             _ => "",
         };
         let help = "'(- *)--help[tell of this command]'";
@@ -257,10 +265,11 @@ fn fish() -> String {
     }
     let with_value = every_flag().into_iter().filter(|flag| !flag.value.is_empty());
     let with_value: Vec<String> = with_value.map(|flag| format!("--{}", flag.name)).collect();
-    FISH.replace("@WITH_FLAGS@", &commands(Takes::flags))
-        .replace("@WITH_PROGRAM@", &commands(Takes::program))
-        .replace("@WITH_DOMAIN@", &commands(|takes| matches!(takes, Takes::Domain | Takes::Domains)))
-        .replace("@WITH_NAME@", &commands(|takes| takes == Takes::NameAndProgram))
+    let domain = |takes| matches!(takes, Takes::Domain | Takes::Domains | Takes::NameAndArguments);
+    FISH.replace("@WITH_FLAGS@", &named(Takes::flags))
+        .replace("@WITH_PROGRAM@", &named(Takes::program))
+        .replace("@WITH_DOMAIN@", &named(domain))
+        .replace("@WITH_NAME@", &named(|takes| takes == Takes::NameAndProgram))
         .replace("@WITH_VALUE@", &with_value.join(" "))
         .replace("@LINES@\n", &lines)
 }

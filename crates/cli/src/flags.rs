@@ -1,6 +1,7 @@
 //! Every flag, once: its name, its value, what it says in help, and what it does. Help is written from this table and nothing is
 //! accepted that is not in it. Those of the service's commands are in a table of their own.
 
+mod factory;
 pub(crate) mod service;
 
 use std::ffi::{OsStr, OsString};
@@ -12,7 +13,11 @@ use beget::{Grant, Limit, Root};
 use crate::options::Options;
 
 /// The commands that say what a program holds.
-const BIRTH: &[&str] = &["run", "show", "check", "spawn"];
+const BIRTH: &[&str] = &["run", "show", "check", "spawn", "factory-create"];
+/// The same, and what a requestor may give a product of a factory, or hold it to besides.
+const PRODUCT: &[&str] = &["run", "show", "check", "spawn", "factory-create", "factory-run"];
+/// Those that stay for a time of their own beside it.
+const TIMED: &[&str] = &["run", "show", "check", "spawn", "factory-run"];
 /// Those of them that stay beside it.
 const BESIDE: &[&str] = &["run", "show", "check"];
 
@@ -25,11 +30,12 @@ pub(crate) enum Group {
     Limits,
     How,
     Service,
+    Factory,
 }
 
 impl Group {
-    pub(crate) const ALL: [Group; 6] =
-        [Group::Specs, Group::Grants, Group::Root, Group::Limits, Group::How, Group::Service];
+    pub(crate) const ALL: [Group; 7] =
+        [Group::Specs, Group::Factory, Group::Grants, Group::Root, Group::Limits, Group::How, Group::Service];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -39,6 +45,7 @@ impl Group {
             Group::Limits => "LIMITS",
             Group::How => "HOW",
             Group::Service => "SERVICE",
+            Group::Factory => "FACTORY: how its products are made",
         }
     }
 }
@@ -66,7 +73,7 @@ impl Flag {
 
 /// All of them, of every command.
 pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().chain(service::FLAGS)
+    FLAGS.iter().chain(service::FLAGS).chain(factory::FLAGS)
 }
 
 /// Those that a command takes, in the order that help has.
@@ -136,54 +143,64 @@ const FLAGS: &[Flag] = &[
         Group::Grants,
         "read PATH and all below it; links are followed now, and what was granted is what\n`show` prints. A file is granted itself, not its name: an atomic save\nreplaces it, so grant the folder. With --root it can lie at another place, DST",
         |options, value| file(options, value, Grant::Read),
-    ),
+    )
+    .of(PRODUCT),
     flag(
         "write",
         "PATH[:DST]",
         Group::Grants,
         "read, write, create, remove, rename and truncate there; no devices. Root without\ncapabilities writes only what the file modes give it",
         |options, value| file(options, value, Grant::Write),
-    ),
+    )
+    .of(PRODUCT),
     flag("exec", "PATH[:DST]", Group::Grants, "read and execute", |options, value| {
         file(options, value, Grant::Execute)
-    }),
+    })
+    .of(PRODUCT),
     flag(
         "base",
         "",
         Group::Grants,
         "the system's own program files: /usr, the public files of /etc, /dev/null and its like",
         |options, _| grant(options, Grant::Base),
-    ),
+    )
+    .of(PRODUCT),
     flag(
         "fd",
         "NAME=N|NAME=PATH[:rw]",
         Group::Grants,
         "an open descriptor of the caller, or PATH opened for reading (:rw to write too),\nin the next free slot from 3; names by the LISTEN_FDS and LISTEN_FDNAMES convention",
         fd,
-    ),
+    )
+    .of(PRODUCT),
     flag(
         "env",
         "NAME[=VALUE]",
         Group::Grants,
         "a variable; no other is passed. PATH is /usr/local/bin:/usr/bin:/bin unless given",
         env,
-    ),
+    )
+    .of(PRODUCT),
     flag("tcp-connect", "PORT", Group::Grants, "connect to this TCP port, of any host", |options, value| {
         grant(options, Grant::TcpConnect(number(&value)?))
-    }),
+    })
+    .of(PRODUCT),
     flag("tcp-bind", "PORT", Group::Grants, "bind this TCP port and listen", |options, value| {
         grant(options, Grant::TcpBind(number(&value)?))
-    }),
+    })
+    .of(PRODUCT),
     flag(
         "inet-dns",
         "",
         Group::Grants,
         "ask name servers: UDP, to any place, and TCP port 53",
         |options, _| grant(options, Grant::InetDns),
-    ),
+    )
+    .of(PRODUCT),
     flag("net", "", Group::Grants, "the whole network, but no Unix sockets", |options, _| {
         grant(options, Grant::Net)
-    }),
+    })
+    .of(PRODUCT),
     flag(
         "unix",
         "PATH",
@@ -295,11 +312,13 @@ const FLAGS: &[Flag] = &[
             options.spec.limits.push(Limit::Memory(beget_spec::size(text(&value)?)?));
             Ok(())
         },
-    ),
+    )
+    .of(PRODUCT),
     flag("cpus", "N", Group::Limits, "processors it runs on", |options, value| {
         options.spec.limits.push(Limit::Processors(number(&value)?));
         Ok(())
-    }),
+    })
+    .of(PRODUCT),
     flag(
         "processes",
         "N",
@@ -309,7 +328,8 @@ const FLAGS: &[Flag] = &[
             options.spec.limits.push(Limit::Processes(number(&value)?));
             Ok(())
         },
-    ),
+    )
+    .of(PRODUCT),
     flag(
         "open-files",
         "N",
@@ -319,7 +339,8 @@ const FLAGS: &[Flag] = &[
             options.spec.limits.push(Limit::OpenFiles(number(&value)?));
             Ok(())
         },
-    ),
+    )
+    .of(PRODUCT),
     flag(
         "timeout",
         "DURATION",
@@ -333,7 +354,8 @@ const FLAGS: &[Flag] = &[
             options.spec.timeout = Some(time);
             Ok(())
         },
-    ),
+    )
+    .of(TIMED),
     flag(
         "grace",
         "DURATION",
@@ -343,7 +365,8 @@ const FLAGS: &[Flag] = &[
             options.spec.grace = beget_spec::duration(text(&value)?)?;
             Ok(())
         },
-    ),
+    )
+    .of(TIMED),
     flag(
         "output-limit",
         "SIZE",
@@ -364,7 +387,8 @@ const FLAGS: &[Flag] = &[
             options.spec.directory = Some(PathBuf::from(value));
             Ok(())
         },
-    ),
+    )
+    .of(PRODUCT),
     flag(
         "only",
         "",

@@ -88,7 +88,7 @@ pub(crate) fn overview(style: Style) -> String {
 
 /// `beget COMMAND --help`.
 pub(crate) fn page(entry: &Entry, style: Style) -> String {
-    let usage = format!("beget {} {}", style.strong(entry.name), entry.usage);
+    let usage = format!("beget {} {}", style.strong(&entry.typed()), entry.usage);
     let mut text = format!("{}\n\n", usage.trim_end());
     for part in entry.text.split("\n\n") {
         paragraph(&mut text, style, part, 0);
@@ -206,7 +206,7 @@ mod tests {
     fn help_fits_the_terminal() {
         for width in [60, 80, 100] {
             let style = Style { width, bold: false };
-            let pages = COMMANDS.iter().map(|entry| page(entry, style)).chain([overview(style)]);
+            let pages = commands::all().map(|entry| page(entry, style)).chain([overview(style)]);
             for line in pages.collect::<String>().lines() {
                 let typed = line.trim_start().starts_with("beget ");
                 assert!(typed || line.chars().count() <= width, "{width}: {line}");
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn bold_changes_nothing_else() {
-        for entry in COMMANDS {
+        for entry in commands::all() {
             let bold = page(entry, Style { width: 80, bold: true });
             let plain = page(entry, Style { width: 80, bold: false });
             assert!(bold.contains("\x1b[1m"));

@@ -9,6 +9,7 @@ mod check;
 mod commands;
 mod completions;
 mod domains;
+mod factory;
 mod flags;
 mod help;
 mod options;

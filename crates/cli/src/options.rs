@@ -8,6 +8,7 @@ use std::time::Duration;
 use beget::{Command, Grant, Stdio, Support};
 use beget_spec::{Spec, Variables};
 
+use crate::flags::Flag;
 use crate::terminal::{self, Terminal};
 
 /// What was asked for: a spec, and what only a command line has.
@@ -20,6 +21,28 @@ pub(crate) struct Options {
     /// The program came after `--`.
     pub(crate) apart: bool,
     pub(crate) service: ForService,
+    pub(crate) factory: ForFactory,
+    /// The flags as they were given, each with its value, for whoever reads them in another process: a variable that was to be passed has its
+    /// value there.
+    pub(crate) said: Vec<OsString>,
+}
+
+/// Interpreters that there is an adapter for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    Python,
+    Perl,
+}
+
+/// What a factory is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct ForFactory {
+    pub(crate) options: beget_factory::Options,
+    /// The interpreter that the program is, which is told jobs.
+    pub(crate) runtime: Option<Runtime>,
+    /// What that has loaded before it is ready.
+    pub(crate) preload: Vec<String>,
+    pub(crate) unique: bool,
 }
 
 /// What the service's commands are asked for.
@@ -51,13 +74,21 @@ pub(crate) struct ForService {
     pub(crate) status: bool,
 }
 
-/// A capability to a domain, which is given to another in a slot.
+/// A capability to a domain, or to the factory that it keeps, which is given to another in a slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Handed {
     pub(crate) slot: String,
     pub(crate) domain: String,
-    /// [`beget_service::protocol::right`].
-    pub(crate) rights: u32,
+    pub(crate) rights: Rights,
+}
+
+/// What a capability is to be a right to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Of [`beget_service::protocol::right`].
+    Domain(u32),
+    /// Of [`beget_factory::remote::right`], for a domain that keeps a factory.
+    Factory(u32),
 }
 
 /// How the service is reached.
@@ -135,6 +166,23 @@ impl Options {
             from: From::default(),
             apart: false,
             service: ForService::default(),
+            factory: ForFactory::default(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Notes a flag that was applied.
+    pub(crate) fn note(&mut self, flag: &Flag, value: OsString) {
+        self.said.push(format!("--{}", flag.name).into());
+        match (flag.name, self.spec.environment.last()) {
+            ("env", Some((name, Some(value)))) => {
+                let mut both = name.clone();
+                both.push("=");
+                both.push(value);
+                self.said.push(both);
+            }
+            _ if flag.value.is_empty() => {}
+            _ => self.said.push(value),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use beget::Promise;
 
-use crate::commands::{COMMANDS, Entry};
+use crate::commands::{self, COMMANDS, Entry};
 use crate::completions;
 use crate::flags::{self, Flag, Group};
 use crate::help::CODES;
@@ -26,7 +26,7 @@ pub struct Page {
 #[must_use]
 pub fn pages() -> Vec<Page> {
     let mut pages = vec![Page { path: "docs/man/beget.1".into(), text: overview() }];
-    for entry in COMMANDS.iter().filter(|entry| has_page(entry)) {
+    for entry in commands::all().filter(|entry| has_page(entry)) {
         pages.push(Page { path: format!("docs/man/beget-{}.1", entry.name), text: command(entry) });
     }
     for (shell, name) in [("bash", "beget"), ("zsh", "_beget"), ("fish", "beget.fish")] {
@@ -127,7 +127,7 @@ fn opening(name: &str, what: &str) -> String {
 }
 
 fn synopsis(page: &mut String, entry: &Entry) {
-    let text = format!("\\fBbeget {}\\fP {}", plain(entry.name), values(entry.usage));
+    let text = format!("\\fBbeget {}\\fP {}", plain(&entry.typed()), values(entry.usage));
     let _ = writeln!(page, "{}", text.trim_end());
 }
 
@@ -157,8 +157,7 @@ fn examples(page: &mut String, examples: &[(&str, &str)]) {
 }
 
 fn see_also(page: &mut String, own: &str) {
-    let mut names: Vec<String> = COMMANDS
-        .iter()
+    let mut names: Vec<String> = commands::all()
         .filter(|entry| has_page(entry) && entry.name != own)
         .map(|entry| format!("beget-{}(1)", entry.name))
         .collect();

@@ -56,8 +56,8 @@ pub(crate) fn parse(command: &Entry, arguments: &[OsString]) -> Result<Parsed, W
     if command.takes == Takes::Program && !options.spec.grace.is_zero() && options.spec.timeout.is_none() {
         return Err("limit --grace: wants --timeout too".to_owned().into());
     }
-    let usage = || format!("usage: beget {} {}", command.name, command.usage);
-    if options.spec.program.is_none() && ["run", "spawn"].contains(&command.name) {
+    let usage = || format!("usage: beget {} {}", command.typed(), command.usage);
+    if options.spec.program.is_none() && ["run", "spawn", "factory-create"].contains(&command.name) {
         return Err(format!("program: none was given; {}", usage()).into());
     }
     let held = options.service.socket.as_ref().is_some_and(Socket::is_held);
@@ -66,8 +66,10 @@ pub(crate) fn parse(command: &Entry, arguments: &[OsString]) -> Result<Parsed, W
             let why = "a capability is a right to one domain, which has no need of a name";
             return Err(format!("argument {}: {why}", options.service.names[0].display()).into());
         }
-        Takes::Domain | Takes::Domains if !held && options.service.names.is_empty() => {
-            return Err(format!("domain: no name was given; {}", usage()).into());
+        Takes::Domain | Takes::Domains | Takes::NameAndArguments
+            if !held && options.service.names.is_empty() =>
+        {
+            return Err(format!("{}: no name was given; {}", command.of_what(), usage()).into());
         }
         _ => {}
     }
@@ -95,6 +97,15 @@ fn take(command: &Entry, options: &mut Options, arguments: &[OsString]) -> Resul
                     Takes::Domains => options.service.names.push(word),
                     Takes::Domain if !named => options.service.names.push(word),
                     Takes::NameAndProgram if !named && !apart => options.service.names.push(word),
+                    Takes::NameAndArguments if !named && !apart && !held(options) => {
+                        options.service.names.push(word);
+                    }
+                    Takes::NameAndArguments => {
+                        options.spec.arguments.push(word);
+                        let rest = parser.raw_args().map_err(|error| error.to_string())?;
+                        options.spec.arguments.extend(rest);
+                        break;
+                    }
                     Takes::Program | Takes::NameAndProgram => {
                         options.spec.program = Some(word);
                         options.apart = apart;
@@ -118,8 +129,14 @@ fn take(command: &Entry, options: &mut Options, arguments: &[OsString]) -> Resul
         let shown = value.clone();
         (flag.apply)(options, value)
             .map_err(|why| format!("flag {}: {why}", format!("--{name} {}", shown.display()).trim_end()))?;
+        options.note(flag, shown);
     }
     Ok(true)
+}
+
+/// A capability was named, which needs no name beside it.
+fn held(options: &Options) -> bool {
+    options.service.socket.as_ref().is_some_and(Socket::is_held)
 }
 
 /// What the splitter says of a flag that was given a value and takes none.
@@ -135,7 +152,10 @@ fn nearest(command: &Entry, name: &str) -> String {
     let best = flags::of(command.name).map(|flag| (distance(name, flag.name), flag.name)).min();
     let other = flags::all().find(|flag| flag.name == name);
     match (best, other) {
-        (_, Some(flag)) => format!(" of {}; {} has it", command.name, flag.of[0]),
+        (_, Some(flag)) => {
+            let other = flag.of[0].replacen("factory-", "factory ", 1);
+            format!(" of {}; {other} has it", command.typed())
+        }
         (Some((distance, flag)), _) if distance <= 2 => format!("; did you mean --{flag}?"),
         _ => "; see beget help".to_owned(),
     }

@@ -57,6 +57,8 @@ delegated! {
     stderr(stream: impl Into<Stdio>);
     /// Gives a descriptor at a slot of this number, which the builder has put nothing into.
     fd(number: i32, file: impl Into<OwnedFd>);
+    /// Gives a descriptor in the next free slot, by this name.
+    slot(name: impl Into<String>, file: impl Into<OwnedFd>);
     /// Sets a limit, which must be narrower than the builder's: space and processor time are the requestor's to give.
     limit(limit: Limit);
     /// The working directory, by a directory that is open.

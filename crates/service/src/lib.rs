@@ -14,4 +14,4 @@ pub use client::{
     Capability, Domain, Error, Fault, Result, Service, Spawner, VARIABLE, Wish, make_folder, rights,
     socket_path, spawner_pair,
 };
-pub use server::{Options, Over, Stuck, serve};
+pub use server::{KEEPER, KEEPER_BUILD, Options, Over, Stuck, serve};

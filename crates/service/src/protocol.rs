@@ -31,6 +31,7 @@
 //! | `ASKED` | `SEND` | milliseconds (u64) | | `NAME`, or `NOT_YET` |
 //! | `ATTENUATE` | | rights (u32), no more than one has | | `CAPABILITY` |
 //! | `STATE` | session | | | `STATE_IS` |
+//! | `KEEPER` | `SPAWN`, session | token (16 bytes), name (str) | the keeper's end of its first connection | `SPAWNED`, with a capability |
 //! | `STOP` | session | | | `DONE`; then everything ends |
 //!
 //! Any of them may be answered with `ERROR` instead. One of [`error::MALFORMED`] or [`error::VERSION`] has the number 0, whatever was asked, and nothing
@@ -63,6 +64,7 @@ pub mod kind {
     pub const HOLDINGS: u16 = 13;
     pub const STOP: u16 = 14;
     pub const STATE: u16 = 15;
+    pub const KEEPER: u16 = 16;
 
     /// Why a request was not done: code (u32, [`super::error`]), errno (u32, or 0), words (str).
     pub const ERROR: u16 = 100;
@@ -159,6 +161,8 @@ pub mod wanted {
     pub const CAPABILITY: u32 = 8;
     /// It is in a private root, out of which an open directory would lead: it is given none.
     pub const ROOT: u32 = 16;
+    /// It is the keeper of a factory: the service wrote its birth. Nobody can ask for that but with [`kind::KEEPER`](super::kind::KEEPER).
+    pub const KEEPER: u32 = 32;
 }
 
 /// Domains that are to be made.
@@ -312,6 +316,8 @@ pub struct Record {
     pub asks: Vec<String>,
     /// Its report: why it ended, where that was the service's doing (a timeout, a kill, its holder's end), or empty.
     pub report: String,
+    /// It is the keeper of a factory, whose birth the service wrote itself.
+    pub keeper: bool,
 }
 
 impl Record {
@@ -329,7 +335,7 @@ impl Record {
         writer.u64(self.memory_peak).u64(self.memory).u64(self.user_time).u64(self.system_time);
         strings(writer, &self.capabilities);
         strings(writer, &self.asks);
-        writer.str(&self.report);
+        writer.str(&self.report).u32(u32::from(self.keeper));
     }
 
     /// Reads one.
@@ -358,6 +364,11 @@ impl Record {
             capabilities: read_strings(reader)?,
             asks: read_strings(reader)?,
             report: reader.str()?.to_owned(),
+            keeper: match reader.u32()? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
         })
     }
 

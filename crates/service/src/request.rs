@@ -39,14 +39,18 @@ pub enum Request<'a> {
     Asked(u64),
     /// A connection with these rights.
     Attenuate(u32),
+    /// A keeper of a factory: its body is told apart where it is made.
+    Keeper,
 }
 
 impl Request<'_> {
     /// Reads the body of a request that brought so many descriptors; `None` when it is none.
     #[must_use]
     pub fn read(kind: u16, body: &[u8], descriptors: usize) -> Option<Request<'_>> {
-        if kind == kind::SPAWN {
-            return Some(Request::Spawn);
+        match kind {
+            kind::SPAWN => return Some(Request::Spawn),
+            kind::KEEPER => return Some(Request::Keeper),
+            _ => {}
         }
         if descriptors != usize::from(kind == kind::SEND) {
             return None;

@@ -1,14 +1,23 @@
 # Completions of beget for fish. Written by `beget completions fish`; do not edit.
 
+# The words so far, those of a factory's command as one.
+function __beget_words
+    set -l words (commandline -opc)
+    if test (count $words) -ge 3; and test $words[2] = factory
+        set words $words[1] factory-$words[3] $words[4..-1]
+    end
+    string join \n -- $words
+end
+
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
-    set -l words (commandline -opc)
-    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if --stdin --stdout --stderr --capability --signal --limit --manifest --on-monitor-death --nurseries --history --socket
+    set -l words (__beget_words)
+    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if --stdin --stdout --stderr --capability --signal --limit --manifest --on-monitor-death --nurseries --history --socket --ready --preload --pool --low-water --renew
     if test (count $words) -lt 2
         echo command
         return
     end
-    if not contains -- $words[2] run show check serve spawn ps wait kill send history top
+    if not contains -- $words[2] run show check serve spawn ps wait kill send history top factory-create factory-run factory-list factory-show factory-replace factory-destroy
         test (count $words) -eq 2; and echo word $words[2]
         return
     end
@@ -22,9 +31,9 @@ function __beget_place
             case '-*'
                 contains -- $words[$i] $with_value; and set i (math $i + 1)
             case '*'
-                if contains -- $words[2] spawn; and test -z "$named"
+                if contains -- $words[2] spawn factory-create; and test -z "$named"
                     set named $words[$i]
-                else if contains -- $words[2] run show check spawn
+                else if contains -- $words[2] run show check spawn factory-create
                     echo $i
                     return
                 end
@@ -43,18 +52,18 @@ function __beget_wants_word
 end
 
 function __beget_wants_flag
-    set -l words (commandline -opc)
+    set -l words (__beget_words)
     contains -- "$words[2]" $argv; and test (__beget_place)x = flagx
 end
 
 function __beget_wants_program
-    set -l words (commandline -opc)
-    contains -- "$words[2]" run show check spawn; and string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
+    set -l words (__beget_words)
+    contains -- "$words[2]" run show check spawn factory-create; and string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
 end
 
 function __beget_wants_name
-    set -l words (commandline -opc)
-    contains -- "$words[2]" wait kill send; and test (__beget_place)x = flagx
+    set -l words (__beget_words)
+    contains -- "$words[2]" wait kill send factory-run factory-show factory-replace factory-destroy; and test (__beget_place)x = flagx
 end
 
 # What completes the program, or its arguments.
@@ -64,7 +73,7 @@ function __beget_program
     if test $place = flag
         string match -q -- '-*' (commandline -ct); and return
     else
-        set -l words (commandline -opc)
+        set -l words (__beget_words)
         set rest $words[$place..-1]
     end
     complete -C "$(string join ' ' -- (string escape -- $rest) (commandline -ct))"
@@ -86,55 +95,57 @@ complete -c beget -n __beget_wants_command -a kill -d 'end domains and all that 
 complete -c beget -n __beget_wants_command -a send -d 'give a running domain one more descriptor, by name'
 complete -c beget -n __beget_wants_command -a history -d 'list the domains that have ended'
 complete -c beget -n __beget_wants_command -a top -d 'watch the domains that live'
+complete -c beget -n __beget_wants_command -a factory -d 'make a program many times, knowing what it can reach'
 complete -c beget -n __beget_wants_command -a profiles -d 'list the profiles that are shipped, or print one'
 complete -c beget -n __beget_wants_command -a completions -d 'print the completions of a shell'
 complete -c beget -n __beget_wants_command -a help -d 'tell of beget, or of one command'
 complete -c beget -n __beget_wants_command -a version -d 'print the version'
+complete -c beget -n '__beget_wants_word factory' -a 'create run list show replace destroy'
 complete -c beget -n '__beget_wants_word profiles' -a 'agent cargo git make node python python-parallel'
 complete -c beget -n '__beget_wants_word completions' -a 'bash zsh fish'
-complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top profiles completions help version'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l spec -r -F -d 'begin with what this TOML file says'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l profile -x -a 'agent cargo git make node python python-parallel' -d 'the profile of that name in the file'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l set -r -F -d 'the value of ${NAME} in the file'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l read -r -F -d 'read PATH and all below it'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l write -r -F -d 'read, write, create, remove, rename and truncate there'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l exec -r -F -d 'read and execute'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l base -d 'the system\'s own program files'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l fd -r -F -d 'an open descriptor of the caller, or PATH opened for reading (:rw to write too), in the next free slot from 3'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l env -x -a '(set --names --export)' -d 'a variable'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l tcp-connect -x -d 'connect to this TCP port, of any host'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l tcp-bind -x -d 'bind this TCP port and listen'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l inet-dns -d 'ask name servers'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l net -d 'the whole network, but no Unix sockets'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l unix -r -F -d 'connect to the Unix socket at PATH'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l loopback -d 'sockets of a loopback interface of its own, which reach nothing outside'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l spawn -d 'create processes'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l root -d 'a private root'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l scratch -r -F -d 'the folder PATH to write, with what is changed in memory and gone at the end'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l keep -x -a '(__fish_complete_directories)' -d 'what the --scratch before it changes is kept in DIR/changes, and found there by the next that names it'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l tmpfs -x -a '(__fish_complete_directories)' -d 'an empty folder in memory at DST, to write'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l tmp -x -d 'room in /tmp, instead of 512M'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l file -x -d 'a file at DST that holds TEXT, to read'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l symlink -r -F -d 'a symbolic link at DST that says TARGET'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l dir -x -a '(__fish_complete_directories)' -d 'an empty folder at DST, to read'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l hostname -x -d 'the machine\'s name, instead of beget'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l uid -x -d 'the user\'s number as seen inside, instead of yours'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l gid -x -d 'the group\'s number as seen inside, instead of yours'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l memory -x -d 'memory of all its processes together'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l cpus -x -d 'processors it runs on'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l processes -x -d 'processes and threads at once, its own among them'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l open-files -x -d 'open files of each process, instead of 1024'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l timeout -x -d 'end the whole tree after this time'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l grace -x -d 'with --timeout'
+complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top factory profiles completions help version'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l spec -r -F -d 'begin with what this TOML file says'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l profile -x -a 'agent cargo git make node python python-parallel' -d 'the profile of that name in the file'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l set -r -F -d 'the value of ${NAME} in the file'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l read -r -F -d 'read PATH and all below it'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l write -r -F -d 'read, write, create, remove, rename and truncate there'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l exec -r -F -d 'read and execute'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l base -d 'the system\'s own program files'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l fd -r -F -d 'an open descriptor of the caller, or PATH opened for reading (:rw to write too), in the next free slot from 3'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l env -x -a '(set --names --export)' -d 'a variable'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l tcp-connect -x -d 'connect to this TCP port, of any host'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l tcp-bind -x -d 'bind this TCP port and listen'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l inet-dns -d 'ask name servers'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l net -d 'the whole network, but no Unix sockets'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l unix -r -F -d 'connect to the Unix socket at PATH'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l loopback -d 'sockets of a loopback interface of its own, which reach nothing outside'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l spawn -d 'create processes'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l root -d 'a private root'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l scratch -r -F -d 'the folder PATH to write, with what is changed in memory and gone at the end'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l keep -x -a '(__fish_complete_directories)' -d 'what the --scratch before it changes is kept in DIR/changes, and found there by the next that names it'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l tmpfs -x -a '(__fish_complete_directories)' -d 'an empty folder in memory at DST, to write'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l tmp -x -d 'room in /tmp, instead of 512M'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l file -x -d 'a file at DST that holds TEXT, to read'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l symlink -r -F -d 'a symbolic link at DST that says TARGET'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l dir -x -a '(__fish_complete_directories)' -d 'an empty folder at DST, to read'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l hostname -x -d 'the machine\'s name, instead of beget'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l uid -x -d 'the user\'s number as seen inside, instead of yours'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l gid -x -d 'the group\'s number as seen inside, instead of yours'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l memory -x -d 'memory of all its processes together'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l cpus -x -d 'processors it runs on'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l processes -x -d 'processes and threads at once, its own among them'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l open-files -x -d 'open files of each process, instead of 1024'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-run' -l timeout -x -d 'end the whole tree after this time'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-run' -l grace -x -d 'with --timeout'
 complete -c beget -n '__beget_wants_flag run show check' -l output-limit -x -d 'end the whole tree when it has written this much to standard output and error, or to the terminal of --pty'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l cwd -x -a '(__fish_complete_directories)' -d 'start there instead of in /, where relative arguments are looked for'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l only -d 'execute no other program'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l cwd -x -a '(__fish_complete_directories)' -d 'start there instead of in /, where relative arguments are looked for'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l only -d 'execute no other program'
 complete -c beget -n '__beget_wants_flag run show check' -l loader -x -a 'kernel direct' -d 'who puts the program into memory'
 complete -c beget -n '__beget_wants_flag run show check' -l suspend -d 'stop before the program\'s first instruction, tell its process number and wait, for a debugger to attach (gdb -p) or somebody to continue it (kill -CONT)'
 complete -c beget -n '__beget_wants_flag run show check' -l pty -d 'a terminal of its own for its three streams, in a session of its own'
 complete -c beget -n '__beget_wants_flag run show check' -l log -r -F -d 'record the output in FILE, with times, as an asciicast (version 2, for `asciinema play`)'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l degrade -x -a 'root files truncation devices tracing signals abstract-sockets tcp-ports calls keys marks memory processes cpus' -d 'go on where this kernel cannot keep the promise'
-complete -c beget -n '__beget_wants_flag run show check spawn' -l as-if -x -a 'cgroup=none landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none, or the system for one without cgroups'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l degrade -x -a 'root files truncation devices tracing signals abstract-sockets tcp-ports calls keys marks memory processes cpus' -d 'go on where this kernel cannot keep the promise'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l as-if -x -a 'cgroup=none landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none, or the system for one without cgroups'
 complete -c beget -n '__beget_wants_flag run show check' -l json -d 'print JSON'
 complete -c beget -n '__beget_wants_flag spawn' -l stdio -d 'our own standard input, output and error'
 complete -c beget -n '__beget_wants_flag spawn' -l stdin -r -F -d 'read standard input from FILE'
@@ -160,3 +171,16 @@ complete -c beget -n '__beget_wants_flag serve' -l socket -r -F -d 'listen at PA
 complete -c beget -n '__beget_wants_flag spawn ps wait kill send history top' -l socket -r -F -d 'the service that listens at PATH'
 complete -c beget -n '__beget_wants_flag show' -l socket -r -F -d 'show a domain of the service that listens at PATH'
 complete -c beget -n '__beget_wants_flag serve spawn ps wait kill send history' -l json -d 'print JSON'
+complete -c beget -n '__beget_wants_flag factory-create' -l ready -x -a 'entry main stdin stop symbol=' -d 'start the program once, and stop it there for products to be copied from'
+complete -c beget -n '__beget_wants_flag factory-create' -l python -d 'the program is a Python, with what it has as arguments for its own flags'
+complete -c beget -n '__beget_wants_flag factory-create' -l perl -d 'the program is a Perl, likewise'
+complete -c beget -n '__beget_wants_flag factory-create' -l preload -x -d 'with --python or --perl'
+complete -c beget -n '__beget_wants_flag factory-create' -l pool -x -d 'keep N products born ahead, which wait to be told what is theirs'
+complete -c beget -n '__beget_wants_flag factory-create' -l low-water -x -d 'fill the pool again when fewer than N wait, instead of half of it'
+complete -c beget -n '__beget_wants_flag factory-create' -l renew -x -d 'start the program anew after N products, whose layout and secrets are others then'
+complete -c beget -n '__beget_wants_flag factory-create' -l inspectable -d 'let other processes of this user look into products, as debuggers do'
+complete -c beget -n '__beget_wants_flag factory-create' -l no-freeze -d 'leave the memory that products are copied from as the program made it, instead of turning it into one shared image'
+complete -c beget -n '__beget_wants_flag factory-run' -l unique -d 'only a product that shares no randomness and no layout of memory with another'
+complete -c beget -n '__beget_wants_flag factory-create' -l socket -r -F -d 'the service that listens at PATH, instead of this user\'s'
+complete -c beget -n '__beget_wants_flag factory-run factory-list factory-show factory-replace factory-destroy' -l socket -r -F -d 'the service that listens at PATH'
+complete -c beget -n '__beget_wants_flag factory-create factory-run factory-list factory-show factory-destroy' -l json -d 'print JSON'

@@ -1,13 +1,16 @@
 # Completions of beget for bash. Written by `beget completions bash`; do not edit.
 
 _beget() {
-    local i command words kind flag value piece takes= flags=
+    local i command words kind flag value piece takes= flags= first=2
     COMPREPLY=()
     local cur=${COMP_WORDS[COMP_CWORD]}
     command=${COMP_WORDS[1]}
     if ((COMP_CWORD == 1)); then
         COMPREPLY=($(compgen -W '@COMMANDS@ --help --version' -- "$cur"))
         return
+    fi
+    if [[ $command == factory ]] && ((COMP_CWORD > 2)); then
+        command=factory-${COMP_WORDS[2]} first=3
     fi
     case $command in
         @BY_COMMAND@
@@ -23,7 +26,7 @@ _beget() {
     esac
 
     # Bash gives `=` and `:` as words of their own: a value goes on over them. What is found first that is no flag is the program.
-    i=2
+    i=$first
     while ((i < COMP_CWORD)); do
         flag=${COMP_WORDS[i]}
         case $flag in

@@ -1,8 +1,17 @@
 # Completions of beget for fish. Written by `beget completions fish`; do not edit.
 
+# The words so far, those of a factory's command as one.
+function __beget_words
+    set -l words (commandline -opc)
+    if test (count $words) -ge 3; and test $words[2] = factory
+        set words $words[1] factory-$words[3] $words[4..-1]
+    end
+    string join \n -- $words
+end
+
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
-    set -l words (commandline -opc)
+    set -l words (__beget_words)
     set -l with_value @WITH_VALUE@
     if test (count $words) -lt 2
         echo command
@@ -43,17 +52,17 @@ function __beget_wants_word
 end
 
 function __beget_wants_flag
-    set -l words (commandline -opc)
+    set -l words (__beget_words)
     contains -- "$words[2]" $argv; and test (__beget_place)x = flagx
 end
 
 function __beget_wants_program
-    set -l words (commandline -opc)
+    set -l words (__beget_words)
     contains -- "$words[2]" @WITH_PROGRAM@; and string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
 end
 
 function __beget_wants_name
-    set -l words (commandline -opc)
+    set -l words (__beget_words)
     contains -- "$words[2]" @WITH_DOMAIN@; and test (__beget_place)x = flagx
 end
 
@@ -64,7 +73,7 @@ function __beget_program
     if test $place = flag
         string match -q -- '-*' (commandline -ct); and return
     else
-        set -l words (commandline -opc)
+        set -l words (__beget_words)
         set rest $words[$place..-1]
     end
     complete -C "$(string join ' ' -- (string escape -- $rest) (commandline -ct))"

@@ -27,6 +27,11 @@ _beget() {
     fi
     shift words
     (( CURRENT-- ))
+    if [[ $words[1] == factory ]] && (( CURRENT > 2 )); then
+        shift words
+        (( CURRENT-- ))
+        words[1]=factory-$words[1]
+    fi
     case $words[1] in
         @BY_COMMAND@
         @WORDS@

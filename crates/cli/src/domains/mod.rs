@@ -8,19 +8,22 @@ mod spawn;
 mod tables;
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use beget_factory::remote::RemoteFactory;
 use beget_service::protocol::{Life, Record};
 use beget_service::{Domain, Service, socket_path};
 use serde_json::Value;
 
 pub(crate) use holdings::{may_be_name, show_if_there};
+pub(crate) use record::as_json as record_as_json;
 use record::as_json;
 pub(crate) use record::by_parent;
 pub(crate) use spawn::{Maker, Making, spawn};
-pub(crate) use tables::{cut, held, state_in_full};
+pub(crate) use tables::{cut, factories as set_factories, held, state_in_full};
 
-use crate::options::{ForService, Options, Socket};
+use crate::options::{ForService, Options, Rights, Socket};
 use crate::{FAILED, say, tell};
 
 /// A message and an exit code.
@@ -65,7 +68,7 @@ fn domains(asked: &ForService) -> Result<Vec<Domain>, Failure> {
     each_domain(asked)?.into_iter().collect()
 }
 
-fn print_json(value: &Value) -> Result<u8, Failure> {
+pub(crate) fn print_json(value: &Value) -> Result<u8, Failure> {
     tell(&format!("{value:#}\n"))
 }
 
@@ -162,6 +165,18 @@ pub(crate) fn kill(options: &Options) -> Result<u8, Failure> {
     last.map_or(Ok(0), Err)
 }
 
+/// A capability with these rights, to be handed on: to the domain, or to the factory that it keeps, made by the keeper itself.
+fn weaker(mut held: Domain, rights: Rights) -> beget_service::Result<OwnedFd> {
+    match rights {
+        Rights::Domain(rights) => Ok(held.attenuate(rights)?.into_fd()),
+        Rights::Factory(rights) => {
+            let factory = RemoteFactory::from_fd(held.factory("all")?);
+            let made = factory.and_then(|factory| factory.attenuate(rights));
+            made.map_err(|error| beget_service::Error::caller(&error))
+        }
+    }
+}
+
 /// `beget send`.
 pub(crate) fn send(options: &Options) -> Result<u8, Failure> {
     let asked = &options.service;
@@ -181,8 +196,8 @@ pub(crate) fn send(options: &Options) -> Result<u8, Failure> {
         let apart = asked.names.is_empty().then(ForService::default);
         let mut service = session(apart.as_ref().unwrap_or(asked))?;
         for handed in &asked.capabilities {
-            let mut held = service.open(&handed.domain).map_err(failed)?;
-            files.push((handed.slot.clone(), held.attenuate(handed.rights).map_err(failed)?.into_fd()));
+            let held = service.open(&handed.domain).map_err(failed)?;
+            files.push((handed.slot.clone(), weaker(held, handed.rights).map_err(failed)?));
         }
     }
     for mut domain in domains(asked)? {

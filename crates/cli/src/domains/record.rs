@@ -44,6 +44,7 @@ pub(crate) fn as_json(record: &Record) -> Value {
         "capabilities": record.capabilities,
         "asks": record.asks,
         "report": record.report,
+        "factory": record.keeper,
     })
 }
 

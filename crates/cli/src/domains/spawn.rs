@@ -89,8 +89,8 @@ impl Making<'_> {
         command.support(options.support).channel(true);
         self.give_streams(&mut command)?;
         for handed in &asked.capabilities {
-            let mut held = maker.service("flag --capability")?.open(&handed.domain)?;
-            command.slot(&handed.slot, held.attenuate(handed.rights)?.into_fd());
+            let held = maker.service("flag --capability")?.open(&handed.domain)?;
+            command.slot(&handed.slot, super::weaker(held, handed.rights)?);
         }
         let mut ours = None;
         if asked.spawner {

@@ -114,6 +114,20 @@ pub(crate) fn living(records: &[(usize, Record)], now: u64, look: Look) -> Strin
     set(&heading, records.iter().map(row).collect(), &[2, 3, 4], look)
 }
 
+/// Factories that live.
+pub(crate) fn factories(records: &[Record], now: u64) -> String {
+    if records.is_empty() {
+        return "no factory lives\n".to_owned();
+    }
+    let row = |record: &Record| {
+        let age = units::age(now.saturating_sub(record.started));
+        let cells = vec![crate::plain(&record.name), state_in_full(record), record.pid.to_string(), age];
+        (record.life, cells.into_iter().chain([units::short(record.memory)]).collect())
+    };
+    let heading = ["NAME", "STATE", "PID", "AGE", "MEMORY"];
+    set(&heading, records.iter().map(row).collect(), &[2, 3, 4], Look::of_output())
+}
+
 /// Those that have ended.
 pub(crate) fn ended(records: &[Record], look: Look) -> String {
     if records.is_empty() {

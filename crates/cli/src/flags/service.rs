@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use beget_spec::{Descriptor, Source};
 
 use super::{Apply, Flag, Group, number, text};
-use crate::options::{Handed, Options, Socket};
+use crate::options::{Handed, Options, Rights, Socket};
 
 const fn flag(
     of: &'static [&'static str],
@@ -38,7 +38,15 @@ fn capability(options: &mut Options, value: OsString) -> Result<(), String> {
     if slot.is_empty() || domain.is_empty() {
         return Err(wants.into());
     }
-    let rights = beget_service::rights(rights)?;
+    let of_factory = |words: &str| {
+        let known =
+            |word| beget_factory::remote::right::named(word).filter(|_| word != "all" && word != "build");
+        words.split(',').try_fold(0, |all, word| Some(all | known(word)?))
+    };
+    let rights = match of_factory(rights) {
+        Some(rights) => Rights::Factory(rights),
+        None => Rights::Domain(beget_service::rights(rights)?),
+    };
     options.service.capabilities.push(Handed { slot: slot.into(), domain: domain.into(), rights });
     Ok(())
 }
@@ -72,7 +80,7 @@ pub(super) const FLAGS: &[Flag] = &[
         &["spawn", "send"],
         "capability",
         "SLOT=NAME[:RIGHT]",
-        "in the slot SLOT a capability to the domain NAME, with some of its rights: look, wait,\nsignal, send, several with commas between, or all of them",
+        "in the slot SLOT a capability to the domain NAME, with some of its rights: look, wait,\nsignal, send, several with commas between, or all of them; or to the factory NAME:\nrequest, verify, manage",
         capability,
     ),
     flag(

@@ -18,7 +18,7 @@ use beget_spec::manifest::{Restart, Wanted};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::domains::{Failure, Maker, Making, failed};
-use crate::options::{Handed, Options};
+use crate::options::{Handed, Options, Rights};
 use crate::parse::Wrong;
 use crate::{FAILED, say, say_wrong};
 
@@ -45,7 +45,7 @@ fn handed(domain: &Wanted) -> Result<Vec<Handed>, Failure> {
         let (name, rights) = text.split_once(':').unwrap_or((text, "all"));
         let rights = beget_service::rights(rights)
             .map_err(|words| (format!("domain {}: capability {slot}: {words}", domain.name), FAILED))?;
-        Ok(Handed { slot: slot.clone(), domain: name.to_owned(), rights })
+        Ok(Handed { slot: slot.clone(), domain: name.to_owned(), rights: Rights::Domain(rights) })
     };
     domain.capabilities.iter().map(one).collect()
 }

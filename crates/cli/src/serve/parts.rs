@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use beget_monitor::Policy;
 use lexopt::Arg;
+use rustix::fs::{Mode, OFlags};
 
 use super::{listen, manifest};
 use crate::FAILED;
@@ -69,6 +70,12 @@ fn read(words: &[OsString]) -> Result<Told, String> {
     Ok(told)
 }
 
+/// This very program, which keeps factories too. Where `/proc` is not there, none is kept.
+fn own_program() -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/self/exe", flags, Mode::empty()).ok()
+}
+
 /// Runs a part until it has ended.
 pub(crate) fn part(name: &str, words: &[OsString]) -> Result<u8, Failure> {
     let mut told = read(words).map_err(|message| (format!("{name}: {message}"), FAILED))?;
@@ -107,6 +114,7 @@ pub(crate) fn part(name: &str, words: &[OsString]) -> Result<u8, Failure> {
             idle_exit: told.idle_exit,
             other_users: told.other_users,
             alive: told.alive,
+            keeper: own_program(),
         };
         beget_service::serve(options).map_err(|error| (error.to_string(), FAILED))?;
     }

@@ -107,6 +107,10 @@ impl Domain {
         Domain { link, id: welcome.domain, rights: welcome.rights, part, home: None }
     }
 
+    pub(crate) fn part(&self) -> &str {
+        &self.part
+    }
+
     /// Its number among domains, never given twice.
     #[must_use]
     pub fn id(&self) -> u64 {

@@ -18,6 +18,7 @@
 mod domain;
 mod error;
 mod find;
+mod keeper;
 mod link;
 mod service;
 mod spawn;

@@ -21,7 +21,7 @@ use super::service::{PATIENCE, Service};
 use crate::protocol::{Spawn, Wanted, kind, right, subject, wanted};
 
 /// How long until a request is made anew that found no monitor.
-const SOON: Duration = Duration::from_millis(5);
+pub(crate) const SOON: Duration = Duration::from_millis(5);
 
 /// A domain that is wanted: what it will be, and what the service does for it.
 #[derive(Debug)]
@@ -346,7 +346,7 @@ fn make(maker: &mut impl Maker, wishes: Vec<Wish>, atomic: bool) -> Result<Vec<R
 }
 
 /// Whether the monitor was killed meanwhile, or was not there yet: another is started in its place.
-fn had_no_monitor(error: &Error) -> bool {
+pub(crate) fn had_no_monitor(error: &Error) -> bool {
     error.fault() == Fault::Monitor && error.errno().is_none_or(|errno| errno == Errno::EPIPE.0)
 }
 

@@ -23,6 +23,7 @@ use super::checks::{Refusal, check, fewest, limit, malformed};
 use super::connections::{Doing, Reserved, Subject, is_packet_socket};
 use super::event::{Event, Intent};
 use super::keep::Note;
+use super::keepers;
 use super::monitor::Pending;
 use super::numbers::Share;
 use super::timers::Timer;
@@ -72,7 +73,7 @@ fn creator(subject: Subject) -> u64 {
 
 impl Server {
     /// Domains are to be made.
-    pub(crate) fn spawn(&mut self, key: u64, packet: Packet) {
+    pub(crate) fn spawn(&mut self, key: u64, mut packet: Packet) {
         let Some(connected) = self.connections.get(&key) else { return };
         let (subject, user) = (connected.subject, connected.user);
         if self.stopping.is_some() {
@@ -81,7 +82,15 @@ impl Server {
         if !self.link.is_ready() {
             return self.hold(key, packet);
         }
-        let Some(spawn) = Spawn::decode(&packet.body) else {
+        let decoded = if packet.kind == kind::KEEPER {
+            match self.keeper(&packet.body, &mut packet.descriptors) {
+                Ok(spawn) => spawn,
+                Err((code, errno, words)) => return self.refuse(key, code, errno, &words),
+            }
+        } else {
+            Spawn::decode(&packet.body)
+        };
+        let Some(mut spawn) = decoded else {
             return self.part(key, error::MALFORMED, 0, "the request's body is none");
         };
         if let Some(ids) = self.register.of_token(&spawn.token).map(<[u64]>::to_vec)
@@ -91,6 +100,9 @@ impl Server {
         }
         let checked =
             check(&spawn, packet.descriptors.len()).and_then(|()| self.may_spawn(subject, user, &spawn));
+        if packet.kind == kind::KEEPER {
+            keepers::mark(&mut spawn);
+        }
         let checked = checked.and_then(|()| self.make_room(packet.body.len(), spawn.domains.len()));
         let begun = checked.and_then(|()| self.begin(key, subject, user, spawn, packet.descriptors));
         match begun {

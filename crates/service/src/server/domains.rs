@@ -82,6 +82,7 @@ impl Domain {
             capabilities: wanted.capabilities.clone(),
             asks: self.asks.iter().map(|(name, _)| name.clone()).collect(),
             report: self.report.clone(),
+            keeper: wanted.flags & wanted::KEEPER != 0,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `connections`, `keep` | who speaks to us, with which right; how a connection outlives this process |
 //! | `requests`, `list` | what is asked |
 //! | `checks`, `births`, `batch` | a spawn, from its request to its answer |
+//! | `keepers` | the birth of a process that keeps a factory, written here |
 //! | `ends`, `groups` | an end, from its cause to the last of what is left |
 //! | `numbers`, `unfinished` | how many descriptors each user has of us, and what becomes of half a packet |
 //! | `channels` | what is given to a running domain, and what it asks for |
@@ -29,6 +30,7 @@ mod event;
 mod groups;
 mod journal;
 mod keep;
+mod keepers;
 mod list;
 mod look;
 mod monitor;
@@ -58,6 +60,7 @@ use ends::Holds;
 use event::Event;
 use groups::Hierarchies;
 use journal::Journal;
+pub use keepers::{KEEPER, KEEPER_BUILD};
 use list::Listing;
 use monitor::Link;
 use numbers::{Numbers, Share};
@@ -80,6 +83,9 @@ pub struct Options {
     pub other_users: bool,
     /// When this is closed at its other end, the service ends; domains live on.
     pub alive: Option<OwnedFd>,
+    /// The program that keeps a factory, opened: the `beget` binary, which is executed with the argument [`KEEPER`](crate::KEEPER). Without it
+    /// no factory is kept.
+    pub keeper: Option<OwnedFd>,
 }
 
 /// Why a process service has ended.

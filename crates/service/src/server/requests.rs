@@ -31,6 +31,7 @@ fn needs(kind: u16) -> Option<Needs> {
     Some(match kind {
         kind::HELLO | kind::ATTENUATE => Needs::Nothing,
         kind::SPAWN => Needs::Creation,
+        kind::KEEPER => Needs::Session(right::SPAWN),
         kind::LIST | kind::HISTORY | kind::STATE => Needs::Session(right::LOOK),
         kind::OPEN => Needs::Session(0),
         kind::STOP => Needs::Session(right::DOMAIN | right::SPAWN),
@@ -80,7 +81,7 @@ impl Server {
             return self.refuse(key, error::NO_RIGHT, 0, "this connection is no right to that");
         }
         match Request::read(packet.kind, &packet.body, packet.descriptors.len()) {
-            Some(Request::Spawn) => self.spawn(key, packet),
+            Some(Request::Spawn | Request::Keeper) => self.spawn(key, packet),
             Some(asked) => {
                 let subject = connected.subject;
                 self.serve_request(key, subject, asked, &packet);

@@ -212,3 +212,39 @@ fn a_channel_gives_and_tells_what_is_asked_for() {
     drop(domains_end);
     assert_eq!(code(&world.answer(&mut capability)), error::ENDED);
 }
+
+#[test]
+fn nobody_is_a_keeper_whose_birth_the_service_did_not_write() {
+    let mut world = World::new();
+    let mut session = world.connect();
+    let spawn = spawn_of(vec![wanted("false", wanted::CAPABILITY | wanted::KEEPER)]);
+    let mut liar = world.connect();
+    let answer = world.ask(&mut liar, kind::SPAWN, &spawn.encode(), Vec::new());
+    assert_eq!(code(&answer), error::MALFORMED, "{}", words(&answer));
+    let asked = |name: &str| {
+        let mut body = Writer::new();
+        body.raw(&[7; 16]).str(name);
+        body.into_body()
+    };
+    for given in [Vec::new(), vec![std::io::pipe().unwrap().0.into()]] {
+        let mut wrong = world.connect();
+        let answer = world.ask(&mut wrong, kind::KEEPER, &asked("true"), given);
+        assert_eq!(code(&answer), error::MALFORMED, "{}", words(&answer));
+    }
+    let (_ours, theirs) = Connection::pair().unwrap();
+    let mut answer = world.ask(&mut session, kind::KEEPER, &asked("true"), vec![theirs]);
+    assert_eq!(spawned(&answer)[0].errno, 0);
+    let mut capability = Client::new(answer.descriptors.pop().unwrap());
+    let (_, ordinary) = world.spawn(&mut session, "web", wanted::CAPABILITY);
+    for restarted in [false, true] {
+        if restarted {
+            world.restart();
+        }
+        assert!(world.record(&mut capability, kind::STATUS, &[]).keeper);
+    }
+    assert!(!world.record(&mut ordinary.unwrap(), kind::STATUS, &[]).keeper);
+    // Only a session asks for one.
+    let (_ours, theirs) = Connection::pair().unwrap();
+    let answer = world.ask(&mut capability, kind::KEEPER, &asked("other"), vec![theirs]);
+    assert_eq!(code(&answer), error::NO_RIGHT, "{}", words(&answer));
+}
