@@ -1,7 +1,10 @@
 //! Python: a product is as an interpreter that was started just now, and unlike every other.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 
+use beget::{Process, Stdio};
 use beget_factory::adapter::Python;
 use beget_tests::{Need, Scratch, has, skip};
 
@@ -149,6 +152,36 @@ fn a_product_runs_files_modules_and_its_input_as_an_interpreter_of_its_own() {
         let warm = without_addresses(python.run(arguments, &[], input));
         assert_eq!(warm, without_addresses(cold(&inside, arguments, &[], input)), "{arguments:?} {input:?}");
     }
+}
+
+#[test]
+fn streams_over_pipes_are_as_an_interpreter_of_ones_own_has_them() {
+    if !is_there("streams_over_pipes_are_as_an_interpreter_of_ones_own_has_them") {
+        return;
+    }
+    let python = Interpreter::new(Python::new(), &plain).expect("a template");
+    let shape = "import sys\nfor s in sys.stdin, sys.stdout, sys.stderr:\n print(s, s.line_buffering, s.write_through, s.errors, s.seekable(), s.buffer, s.buffer.raw)\n";
+    let read =
+        format!("{shape}print(sys.stdin.read()); sys.stdout.flush(); print('told', file=sys.stderr); 1/0");
+    let piped = |start: &dyn Fn([&dyn AsFd; 3]) -> Process| {
+        let (theirs, mut feed) = std::io::pipe().expect("a pipe");
+        let (mut reads, writes) = std::io::pipe().expect("a pipe");
+        feed.write_all("gelesen: ä".as_bytes()).expect("room");
+        drop(feed);
+        let mut process = start([&theirs, &writes, &writes]);
+        drop((theirs, writes));
+        let mut out = String::new();
+        reads.read_to_string(&mut out).expect("text");
+        (out, process.wait().expect("it ends").status.code())
+    };
+    let warm = piped(&|streams| python.start(&["-c", &read], &[], streams).expect("a product"));
+    let cold = piped(&|streams| {
+        let [input, out, told] =
+            streams.map(|stream| Stdio::from(stream.as_fd().try_clone_to_owned().expect("a descriptor")));
+        let mut command = plain();
+        command.args(["-c", &read]).stdin(input).stdout(out).stderr(told).spawn().expect("it starts")
+    });
+    assert_eq!(warm, cold);
 }
 
 /// How many products the tests of sameness make.

@@ -31,6 +31,9 @@ _partial = functools.partial
 _JOB = 998
 # What the grammar calls a file, and what says that text was decoded already (`Py_file_input`, `PyCF_IGNORE_COOKIE`).
 _WHOLE, _DECODED = 257, 0x0100
+_STREAMS = ("<stdin>", "<stdout>", "<stderr>")
+_stdin = ctypes.c_void_p.in_dll(_python, "stdin").value
+_ahead = []
 
 
 class _Flags(ctypes.Structure):
@@ -63,9 +66,10 @@ class _Refused(Exception):
 
 def _prepare(names):
     """Imports what is to be there, and gives what `_become` needs."""
-    for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "VECLIB_MAXIMUM", "GOTO"):
-        variable = library + ("_THREADS" if library.endswith("MAXIMUM") else "_NUM_THREADS")
-        os.environ.setdefault(variable, "1")
+    libraries = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "BLIS_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM", "GOTO_NUM")
+    threads = [name + "_THREADS" for name in libraries if name + "_THREADS" not in os.environ]
+    for name in threads:
+        os.environ[name] = "1"
     before, unseeded = [], []
     register = os.register_at_fork
 
@@ -86,6 +90,8 @@ def _prepare(names):
             importlib.import_module("numpy.random")
     finally:
         os.register_at_fork = register
+    for name in threads:
+        os.environ.pop(name, None)
     _check_threads()
     cold = _encoding()
     _warm(cold)
@@ -146,13 +152,23 @@ def _encoding():
 
 
 def _warm(cold):
-    """Does once what every copy would do for the first time."""
-    null = os.open(os.devnull, os.O_RDWR) if os.path.exists(os.devnull) else None
-    if null is not None:
-        for mode in ("rb", "wb"):
-            binary = io.open(null, mode, closefd=False)
-            io.TextIOWrapper(binary, cold[0], cold[1], newline="\n")
-        os.close(null)
+    """Does once what every copy would do for the first time, and makes the streams of those that are given pipes."""
+    reads, writes = os.pipe()
+    for number, name in enumerate(_STREAMS):
+        try:
+            own = os.dup(number)
+        except OSError:
+            own = None
+        os.dup2(writes if number else reads, number)
+        errors = cold[1] if number < 2 else "backslashreplace"
+        _ahead.append(_stream(number, name, cold[0], errors, True))
+        if own is None:
+            os.close(number)
+        else:
+            os.dup2(own, number)
+            os.close(own)
+    os.close(reads)
+    os.close(writes)
     exec(compile("try:\n    raise ValueError\nexcept ValueError:\n    str(1.5)", "<string>", "exec"), {})
     pkgutil.get_importer("/")
 
@@ -206,11 +222,13 @@ def _job():
 
 
 def _set_environment(variables):
-    own = os.environb
-    coerced = own.get(b"LC_CTYPE")
+    coerced = os.environ._data.get(b"LC_CTYPE")
     if coerced is not None and not variables.get(b"LC_ALL") and b"LC_CTYPE" not in variables:
         # Chosen by the interpreter when it started in the plainest locale (PEP 538), for its children too.
         variables[b"LC_CTYPE"] = coerced
+    if variables == os.environ._data:
+        return
+    own = os.environb
     zone = own.get(b"TZ")
     for name in [name for name in own if name not in variables]:
         del own[name]
@@ -232,9 +250,22 @@ def _set_streams(cold):
         encoding, errors = first or encoding, second or ("strict" if first else errors)
     flags = [flag for flag in sys.orig_argv[1 : -2 - _preloaded] if flag[:1] == "-" and flag[1:2] not in "XW-"]
     buffered = not (any("u" in flag for flag in flags) or heeded and os.environ.get("PYTHONUNBUFFERED"))
-    sys.stdin = sys.__stdin__ = _stream(0, "<stdin>", encoding, errors, buffered)
-    sys.stdout = sys.__stdout__ = _stream(1, "<stdout>", encoding, errors, buffered)
-    sys.stderr = sys.__stderr__ = _stream(2, "<stderr>", encoding, "backslashreplace", buffered)
+    streams = []
+    for number, name in enumerate(_STREAMS):
+        if not given and buffered and _is_like_a_pipe(number):
+            streams.append(_ahead[number])
+        else:
+            streams.append(_stream(number, name, encoding, errors if number < 2 else "backslashreplace", buffered))
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams
+
+
+def _is_like_a_pipe(number):
+    """Whether the stream of such a descriptor is as the one that was made ahead."""
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return False
+    return status.st_mode & 0o170000 in (0o010000, 0o140000) and status.st_blksize == 4096
 
 
 def _stream(number, name, encoding, errors, buffered):
@@ -269,7 +300,7 @@ def _program(arguments, main):
         if os.isatty(0):
             raise _Refused("beget: a copy of a Python has no interactive session: it wants a program", 2)
         _put_first(first)
-        return _file(ctypes.c_void_p.in_dll(_python, "stdin").value, "<stdin>", main, False)
+        return _file(_stdin, "<stdin>", main, False)
     path = first
     if not path.startswith("/"):
         path = os.getcwd() + "/" + first
@@ -459,7 +490,7 @@ def _turn(kind, ready, trace):
         arguments, variables = _become(_unseeded)
     except BaseException:
         os._exit(125)
-    steps = ready.steps = {}
+    ready.steps = _steps
     try:
         _set_environment(variables)
         _set_streams(_cold)
@@ -471,15 +502,14 @@ def _turn(kind, ready, trace):
         _End.names = [name for name in ("__file__", "__cached__") if name in main.__dict__]
         call = _partial.__call__
         _End.program = _partial(tuple, map(call, (program, _partial(_returned))))
-        steps["program"] = _hung(_End.program)
+        type(_steps["program"]).__del__ = staticmethod(_End.program)
     except _Refused as error:
         words, _End.code = error.args
         _tell(words + "\n")
     except Exception as error:
         _raised(type(error), error.with_traceback(None), None)
-    steps["threads"] = _hung(_partial(_await_threads))
-    steps["atexit"] = _hung(atexit._run_exitfuncs)
-    steps["end"] = _hung(_partial(_gone))
+    # Let go of by nobody but the exception.
+    globals().pop("_steps")
 
 
 _preloaded = len(sys.argv) - 1
@@ -488,6 +518,12 @@ if not getattr(sys.flags, "safe_path", sys.flags.isolated):
 _given = sys.unraisablehook
 sys.unraisablehook = lambda told: setattr(_End, "told", type(told))
 _hung(_partial(int, "none"))
+_steps = {
+    "program": _hung(_partial(int)),
+    "threads": _hung(_partial(_await_threads)),
+    "atexit": _hung(atexit._run_exitfuncs),
+    "end": _hung(_partial(_gone)),
+}
 _cold, _unseeded = _prepare(sys.argv[1:])
 sys.unraisablehook = sys.__unraisablehook__ = _unraisable
 sys.excepthook = _turn
