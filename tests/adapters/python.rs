@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 use beget::{Process, Stdio};
+use beget_factory::Factory;
 use beget_factory::adapter::Python;
 use beget_tests::{Need, Scratch, has, skip};
 
@@ -182,6 +183,34 @@ fn streams_over_pipes_are_as_an_interpreter_of_ones_own_has_them() {
         command.args(["-c", &read]).stdin(input).stdout(out).stderr(told).spawn().expect("it starts")
     });
     assert_eq!(warm, cold);
+}
+
+#[test]
+fn a_factory_with_an_adapter_promises_unique_products() {
+    if !is_there("a_factory_with_an_adapter_promises_unique_products") {
+        return;
+    }
+    let mut builder = Factory::builder(plain());
+    builder.adapter(Python::new().preload(["random", "json"]));
+    let factory = builder.seal().expect("a factory");
+    let mut seen = BTreeSet::new();
+    for number in 0..20 {
+        let (mut reads, writes) = std::io::pipe().expect("a pipe");
+        let mut request = factory.request();
+        request
+            .unique(true)
+            .args(["-c", "import random, os; print(random.random(), os.environ['A'])"])
+            .env("A", "b");
+        let mut process = request.stdout(Stdio::from(writes)).start().expect("a product");
+        drop(request);
+        let mut out = String::new();
+        reads.read_to_string(&mut out).expect("text");
+        assert!(process.wait().expect("it ends").success(), "product {number}");
+        assert!(out.ends_with(" b\n") && seen.insert(out.clone()), "product {number}: {out}");
+    }
+    let mut request = factory.request();
+    let error = request.arg("-I").start().expect_err("no product");
+    assert!(error.to_string().contains("-I is for when the interpreter starts"), "{error}");
 }
 
 /// How many products the tests of sameness make.

@@ -45,7 +45,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
 
     /// Adds to the factory's command what makes the interpreter run the adapter's lines. What the command has as arguments already are the
-    /// interpreter's own flags. Called once for each template.
+    /// interpreter's own flags. Called once, when the factory is sealed.
     ///
     /// # Errors
     /// A command that cannot be an interpreter's.
