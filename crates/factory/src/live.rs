@@ -142,11 +142,12 @@ impl Live {
             true => memory::freeze(&mut tracee, template.as_fd(), None)?,
             false => Frozen::default(),
         };
+        let planted = tracee.plant()?;
+        let mappings = memory::mappings(tracee.number())?;
+        // Last: from then on an ordinary user looks into it no more, and neither do we.
         if options.opaque {
             tracee.call("closing it to others", nr::PRCTL, [SET_DUMPABLE, 0, 0, 0, 0, 0])?;
         }
-        let planted = tracee.plant()?;
-        let mappings = memory::mappings(tracee.number())?;
         let process = tracee.serve(&planted)?;
         Ok(Begun { template, process, point, survey, frozen, mappings })
     }
