@@ -36,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
         for index in 0..plan.count() {
             let op = plan.op(index).expect("it was checked");
             assert!(op.runs_in(engine));
-            let ends = matches!(op, Op::Execute { .. } | Op::Enter { .. } | Op::Resume {});
+            let ends = matches!(op, Op::Execute { .. } | Op::Enter { .. } | Op::Resume { .. });
             assert_eq!(ends, plan.ends() && index + 1 == plan.count());
             match op {
                 Op::Place { source, .. } => assert!((source as usize) < plan.descriptors()),

@@ -8,6 +8,7 @@ mod hazards;
 mod memory;
 mod ready;
 mod saved;
+mod saved_state;
 mod state;
 
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! Images that last: a program that was stopped where it is ready, saved to a file, and started again from there: later, after a reboot, or
 //! on another machine with the same kernel interfaces and processor features.
 //!
-//! [`save`] writes a stopped program; [`Image::open`] reads such a file and holds it against its digests; [`Image::restore`] makes a stopped
+//! [`save`] writes a stopped program, [`save_serving`] that of a template; [`Image::open`] reads such a file and holds it against its digests; [`Image::restore`] makes a stopped
 //! program of it again, with the confinement of a command of whoever loads it; [`sign`] and [`Image::signed_by`] say whose it is.
 //!
 //! # Safety idea
@@ -38,7 +38,7 @@ pub use format::sign;
 pub use image::{Image, Info, Verify, inspect};
 pub use keys::{PublicKey, SecretKey};
 pub use restore::{Loaded, Restored};
-pub use save::{Saving, save};
+pub use save::{Saving, save, save_serving};
 
 use crate::{Error, Fault};
 

@@ -9,8 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
-use beget::Template;
-use beget_image::frozen::{CHUNK, Descriptor, Frozen, KnownFile, LONGEST, LONGEST_NOTE, Preamble, Program};
+use beget::{Process, Template};
+use beget_image::frozen::{
+    CHUNK, Descriptor, Frozen, KnownFile, LONGEST, LONGEST_NOTE, MAGIC, Preamble, Program,
+};
 use beget_sys::memory::{PAGE, how};
 use beget_sys::nr;
 
@@ -19,7 +21,7 @@ use super::format::{self, Seal};
 use super::image::Info;
 use super::{capture, memory, refused, shown, system, thread};
 use crate::ready::Ready;
-use crate::tracee::{Planted, Tracee};
+use crate::tracee::{Context, Planted, Tracee};
 use crate::{Error, Fault, Result};
 
 /// What is said of an image beside what is found.
@@ -43,15 +45,34 @@ pub struct Saving<'a> {
 /// for reading, memory that is shared and can be written, armed timers, signals that wait; one whose program file is not at its path any more.
 /// Those of tracing, and of writing; what was written then is no image.
 pub fn save(tracee: &mut Tracee, saving: &Saving<'_>, file: &File) -> Result<Info> {
+    save_as(tracee, saving, file, None)
+}
+
+/// Saves the program of a template that serves, as [`save`] does, and lets it serve on: what its copies go on with. [`Saving::planted`] is what
+/// was put there. Whoever asks the template for a copy meanwhile waits, and so does its nursery.
+///
+/// # Errors
+/// As for [`save`]; a template that may not be traced, or has ended. It serves on whatever goes wrong.
+pub fn save_serving(template: &Process, saving: &Saving<'_>, file: &File) -> Result<Info> {
+    let planted = saving.planted.ok_or_else(|| refused("template", "it is not told where its stub is"))?;
+    let mut tracee = Tracee::pause(template)?;
+    let ready = Context::read(&tracee, planted.frame());
+    let saved = ready.and_then(|ready| save_as(&mut tracee, saving, file, Some(ready)));
+    let resumed = tracee.resume();
+    let info = saved?;
+    resumed.map(|()| info)
+}
+
+fn save_as(tracee: &mut Tracee, saving: &Saving<'_>, file: &File, ready: Option<Context>) -> Result<Info> {
     if saving.note.len() > LONGEST_NOTE {
         return Err(refused("note", format!("it is longer than {LONGEST_NOTE} bytes")));
     }
     let process = Seen::of(tracee.number());
-    process.is_alone()?;
+    process.is_alone(ready.is_some())?;
     let areas = process.areas()?;
     let (rights, flags) = ((how::READ | how::WRITE) as u64, (how::PRIVATE | how::ANONYMOUS) as u64);
     let scratch = tracee.call("scratch", nr::MMAP, [0, PAGE as u64, rights, flags, u64::MAX, 0])?;
-    let told = Told::of(tracee, scratch);
+    let told = Told::of(tracee, scratch, ready);
     tracee.call("scratch", nr::MUNMAP, [scratch, PAGE as u64, 0, 0, 0, 0])?;
     let Told { thread, signals, heap_end } = told?;
     let extended = thread::features(&thread.extended)
@@ -113,7 +134,7 @@ struct Told {
 }
 
 impl Told {
-    fn of(tracee: &mut Tracee, scratch: u64) -> Result<Told> {
+    fn of(tracee: &mut Tracee, scratch: u64, ready: Option<Context>) -> Result<Told> {
         for timer in 0..3 {
             tracee.call("timers", nr::GETITIMER, [timer, scratch, 0, 0, 0, 0])?;
             for at in [16, 24] {
@@ -124,7 +145,7 @@ impl Told {
         }
         let heap_end = tracee.call("heap", nr::BRK, [0; 6])?;
         Ok(Told {
-            thread: thread::take(tracee, scratch)?,
+            thread: thread::take(tracee, scratch, ready)?,
             signals: thread::take_signals(tracee, scratch)?,
             heap_end,
         })
@@ -159,6 +180,11 @@ impl Files {
         let Ok(file) = File::open(&name) else { return Ok(None) };
         let told = |error| Error::io(format!("image: {}", shown(path)), error);
         if !is_it(&file.metadata().map_err(told)?) {
+            return Ok(None);
+        }
+        // What a loaded program is made of is saved with it: the image that it came from may go.
+        let mut start = MAGIC.map(|_| 0);
+        if file.read_exact_at(&mut start, 0).is_ok() && start == MAGIC {
             return Ok(None);
         }
         let (size, digest) = format::digest_of(&file).map_err(told)?;
@@ -212,13 +238,17 @@ impl Seen {
     }
 
     /// Nothing is there that is neither memory nor descriptor.
-    fn is_alone(&self) -> Result<()> {
+    fn is_alone(&self, serves: bool) -> Result<()> {
         let threads = self.status("Threads")?;
         if threads != "1" {
             return Err(refused("threads", format!("it has {threads}, and one can be saved")));
         }
+        /// Sent by whoever seized it, to end its stop.
+        const SIGCONT: u64 = 1 << 17;
         for key in ["SigPnd", "ShdPnd"] {
-            if self.status(key)?.contains(|digit| digit != '0') {
+            let waiting = u64::from_str_radix(&self.status(key)?, 16).unwrap_or(u64::MAX) & !SIGCONT;
+            // A template takes none, and none of those that wait there is a copy's.
+            if !serves && waiting != 0 {
                 return Err(refused("signals", "some wait to be delivered"));
             }
         }

@@ -7,7 +7,7 @@ use beget_image::frozen::{Disposition, END, Thread};
 use beget_sys::trace::{self, General};
 use beget_sys::{Errno, nr};
 
-use crate::tracee::Tracee;
+use crate::tracee::{Context, Tracee};
 use crate::{Error, Fault, Result};
 
 use super::{SIGNALS, failed, refused};
@@ -61,26 +61,27 @@ fn registers(words: &[u64; 27], own: &General) -> General {
     }
 }
 
-/// That of a stopped process. `scratch` is a page of its memory that it does not need.
-pub(super) fn take(tracee: &mut Tracee, scratch: u64) -> Result<Thread> {
+/// That of a stopped process, or what a template's copies go on with. `scratch` is a page of its memory that it does not need.
+pub(super) fn take(tracee: &mut Tracee, scratch: u64, ready: Option<Context>) -> Result<Thread> {
     /// The one segment of code of a 64-bit program.
     const CODE: u64 = 0x33;
     let number = tracee.number();
-    let general = tracee.registers;
+    let Context { registers: general, extended, mask, stack } = match ready {
+        Some(context) => context,
+        None => Context::of(tracee, scratch)?,
+    };
     if general.cs & 0xffff != CODE || general.fs & 0xffff != 0 || general.gs & 0xffff != 0 {
         return Err(refused("thread", "it uses segments of the processor"));
     }
-    let mut extended = vec![0; 64 << 10];
-    let length = trace::extended_state(number, &mut extended);
-    extended.truncate(length.map_err(|errno| failed("processor state", errno))?);
-    let mask = trace::signal_mask(number).map_err(|errno| failed("signal mask", errno))?;
+    let mut words_of_stack = [0; 3];
+    for (word, bytes) in words_of_stack.iter_mut().zip(stack.as_chunks().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
     let sequences = match trace::processor_note(number) {
         Ok((at, bytes, signature)) => [at, bytes.into(), signature.into()],
         // A kernel that does not tell: a program of today's C library has them, and would be without.
         Err(errno) => return Err(failed("restartable sequences", errno)),
     };
-    tracee.call("alternate stack", nr::SIGALTSTACK, [0, scratch, 0, 0, 0, 0])?;
-    let stack = [tracee.word(scratch)?, tracee.word(scratch + 8)?, tracee.word(scratch + 16)?];
     tracee.call("place of its number", nr::PRCTL, [GET_THREAD_ADDRESS, scratch, 0, 0, 0, 0])?;
     let number_at = tracee.word(scratch)?;
     tracee.call("list of locks", nr::GET_ROBUST_LIST, [0, scratch, scratch + 8, 0, 0, 0])?;
@@ -99,6 +100,7 @@ pub(super) fn take(tracee: &mut Tracee, scratch: u64) -> Result<Thread> {
         let musl = base.wrapping_add(48);
         numbers[1] = if holds(musl) { musl } else { 0 };
     }
+    let stack = words_of_stack;
     Ok(Thread { registers: words(&general), extended, mask, stack, number_at, numbers, locks, sequences })
 }
 

@@ -9,6 +9,9 @@ use beget_sys::{Errno, nr};
 use super::{Tracee, failed};
 use crate::{Error, Fault, Result};
 
+/// `SIGILL`, `SIGBUS`, `SIGFPE`, `SIGSEGV`.
+const FAULTS: [i32; 4] = [4, 7, 8, 11];
+
 impl Tracee {
     /// Has it make a call of the system, and gives what that answered. Its registers are then what they were.
     ///
@@ -26,6 +29,7 @@ impl Tracee {
     /// # Errors
     /// Those of tracing.
     pub fn try_call(&mut self, call: u32, arguments: [u64; 6]) -> Result<std::result::Result<u64, Errno>> {
+        self.end_sequence()?;
         let number = self.number();
         let mask = trace::signal_mask(number).map_err(|errno| failed("signal mask", errno))?;
         trace::set_signal_mask(number, u64::MAX).map_err(|errno| failed("signal mask", errno))?;
@@ -49,9 +53,15 @@ impl Tracee {
         for _ in 0..2 {
             loop {
                 trace::go_on_to_call(number, 0).map_err(|errno| failed("one call", errno))?;
-                // What it is told meanwhile is of stops that are over.
-                if self.await_stop()? == Stop::Call {
-                    break;
+                match self.await_stop()? {
+                    Stop::Call => break,
+                    // A signal that cannot be blocked: it would come again and again.
+                    Stop::Signal(signal) if FAULTS.contains(&signal) => {
+                        let words = format!("the program got signal {signal} where it was to make a call");
+                        return Err(Error::new("template", words, Fault::NotRunnable));
+                    }
+                    // What it is told meanwhile is of stops that are over.
+                    _ => {}
                 }
             }
         }

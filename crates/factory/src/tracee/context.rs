@@ -16,11 +16,11 @@ const MAGIC: [u32; 2] = [0x4650_5853, 0x4650_5845];
 /// All of a thread's state that a program can see in the processor.
 #[derive(Debug)]
 pub struct Context {
-    registers: General,
-    extended: Vec<u8>,
-    mask: u64,
+    pub(crate) registers: General,
+    pub(crate) extended: Vec<u8>,
+    pub(crate) mask: u64,
     /// `stack_t` of its alternate signal stack.
-    stack: [u8; 24],
+    pub(crate) stack: [u8; 24],
 }
 
 impl Context {
@@ -38,6 +38,55 @@ impl Context {
         let mut stack = [0; 24];
         tracee.read(scratch, &mut stack)?;
         Ok(Context { registers: tracee.registers, extended, mask, stack })
+    }
+
+    /// That which a frame in a process's memory holds, as [`frame`](Context::frame) has written it.
+    pub(crate) fn read(tracee: &Tracee, at: u64) -> Result<Context> {
+        let words = |first: u64, count: u64| (first..first + count).map(|index| tracee.word(at + index * 8));
+        let mut stack = [0; 24];
+        tracee.read(at + 16, &mut stack)?;
+        let found = words(5, 19).collect::<Result<Vec<u64>>>()?;
+        let Ok(
+            [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, _],
+        ) = <[u64; 19]>::try_from(found)
+        else {
+            return Err(failed("frame", beget_sys::Errno::EINVAL));
+        };
+        let registers = General {
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rdi,
+            rsi,
+            rbp,
+            rbx,
+            rdx,
+            rax,
+            rcx,
+            rsp,
+            rip,
+            eflags,
+            orig_rax: u64::MAX,
+            // What no frame holds, the stub leaves alone.
+            ..tracee.registers
+        };
+        let mask = tracee.word(at + 37 * 8)?;
+        // Behind the first magic number, the size of all and the features.
+        let length = tracee.word(at + (EXTENDED + SOFTWARE + 16) as u64)? & 0xffff_ffff;
+        let mut extended = vec![0; length.min(64 << 10) as usize];
+        tracee.read(at + EXTENDED as u64, &mut extended)?;
+        // What the kernel has there where software is not told of sizes.
+        let features = extended.get(SOFTWARE + 8..SOFTWARE + 16).map(<[u8]>::to_vec).unwrap_or_default();
+        if let Some(place) = extended.get_mut(SOFTWARE..SOFTWARE + 48) {
+            place.fill(0);
+            place.iter_mut().zip(features).for_each(|(place, byte)| *place = byte);
+        }
+        Ok(Context { registers, extended, mask, stack })
     }
 
     /// How many bytes [`frame`](Context::frame) gives.

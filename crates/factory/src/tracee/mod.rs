@@ -6,9 +6,11 @@
 mod call;
 mod context;
 mod objects;
+mod pause;
 mod plant;
 mod reach;
 mod run;
+mod sequence;
 mod waits;
 
 pub use context::Context;

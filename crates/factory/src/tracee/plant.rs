@@ -30,6 +30,11 @@ pub struct Planted {
 }
 
 impl Planted {
+    /// Where the frame is that copies go on with.
+    pub(crate) fn frame(&self) -> u64 {
+        self.lasting.0 + FRAME
+    }
+
     /// The addresses of all that was put there.
     pub(crate) fn ranges(&self) -> Vec<std::ops::Range<u64>> {
         [self.home, self.lasting].map(|(at, length)| at..at + length).to_vec()
@@ -58,7 +63,6 @@ impl Tracee {
         // Any of it will do to ask things of the kernel in.
         let scratch = home + length as u64;
         let context = Context::of(self, scratch)?;
-        self.end_sequence()?;
         let passage = self.passage(scratch)?;
         let bytes = (FRAME as usize + context.frame_length()).next_multiple_of(PAGE) as u64;
         let lasting = self.map(bytes)?;
@@ -74,19 +78,6 @@ impl Tracee {
         let readable = how::READ as u64;
         self.call("way back", nr::MPROTECT, [lasting + FRAME, bytes - FRAME, readable, 0, 0, 0])?;
         Ok(Planted { home: (home, (length + WORKPLACE) as u64), lasting: (lasting, bytes) })
-    }
-
-    /// Makes sure that no restartable sequence is under way (`man 2 rseq`). What the program has noted there is its own: of a sequence that
-    /// spans the stub's code, the kernel would have the stub go on in the program's, before the copy is confined.
-    fn end_sequence(&mut self) -> Result<()> {
-        const SEQUENCE: u64 = 8;
-        match trace::processor_note(self.number()) {
-            // It was stopped, which has ended what was under way.
-            Ok((at, bytes, _)) if bytes != 0 => self.write(at.wrapping_add(SEQUENCE), &[0; 8]),
-            Ok(_) => Ok(()),
-            // Before Linux 5.13 nobody tells where it is.
-            Err(errno) => Err(failed("restartable sequences", errno)),
-        }
     }
 
     /// What the stub must know of the program.
