@@ -21,9 +21,9 @@ pub struct Options {
 pub const HELP: &str = "\
 usage: beget-bench [--quick] [--pin N] [--only SUBJECT] [--json FILE] [--write FILE]
 
-  --quick         under two minutes, instead of 7
+  --quick         about two minutes, instead of 8
   --pin N         everything on processor N: steadier on a machine with other work, unfair to peers that use two processes
-  --only SUBJECT  floors, spawn, async (built with the feature `async`), confined, embryos, batches, commands, roots or filter
+  --only SUBJECT  floors, spawn, async (built with the feature `async`), confined, embryos, batches, commands, roots, filter, service or factories
   --json FILE     everything, for other programs
   --write FILE    everything, as Markdown
 ";

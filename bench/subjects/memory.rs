@@ -36,14 +36,14 @@ fn kept_by(guard: u32) -> Result<u32, String> {
 }
 
 /// Proportional size, private pages, page tables, of each.
-fn look(processes: &[u32]) -> Result<[Vec<f64>; 3], String> {
+pub(super) fn look(processes: &[u32]) -> Result<[Vec<f64>; 3], String> {
     let all = |file, name| -> Result<Vec<f64>, String> {
         processes.iter().map(|process| kibibytes(*process, file, name)).collect()
     };
     Ok([all("smaps_rollup", "Pss")?, all("smaps_rollup", "Private_Dirty")?, all("status", "VmPTE")?])
 }
 
-fn row(table: &mut Table, name: &str, sizes: &[Vec<f64>; 3]) {
+pub(super) fn row(table: &mut Table, name: &str, sizes: &[Vec<f64>; 3]) {
     let middle = |sizes: &Vec<f64>| Summary::of(sizes).map_or(Cell::Nothing, |sum| Cell::Number(sum.p50, 0));
     let mut cells = vec![Cell::Count(sizes[0].len())];
     cells.extend(sizes.iter().map(middle));

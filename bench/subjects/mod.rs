@@ -4,6 +4,9 @@ mod batches;
 mod commands;
 mod confined;
 mod embryos;
+mod factories;
+mod factory_memory;
+mod factory_python;
 mod filter;
 mod floors;
 mod limits;
@@ -44,4 +47,7 @@ pub const ALL: &[(&str, Subject)] = &[
     ("roots", limits::measure),
     ("filter", filter::measure),
     ("service", services::measure),
+    ("factories", factories::measure),
+    ("factories", factory_python::measure),
+    ("factories", factory_memory::measure),
 ];

@@ -93,20 +93,30 @@ impl Programs {
     }
 
     fn built(&mut self, name: &str, source: &str, text: &str, flags: &[&str]) -> Option<PathBuf> {
-        let (source, program) = (self.folder.join(source), self.folder.join(name));
-        let built = std::fs::write(&source, text).map_err(|error| error.to_string()).and_then(|()| {
-            let mut cc = std::process::Command::new("cc");
-            let output = cc.args(flags).arg("-o").arg(&program).arg(&source).output();
-            let output = output.map_err(|error| format!("cc: {error}"))?;
-            if output.status.success() { Ok(()) } else { Err(format!("cc: {}", output.status)) }
-        });
-        match built {
-            Ok(()) => Some(program),
+        match self.compile(name, source, text, flags) {
+            Ok(program) => Some(program),
             Err(why) => {
                 self.missing.push(format!("program {name}: {why}"));
                 None
             }
         }
+    }
+
+    /// Builds one more, for a subject that alone has a use for it.
+    pub fn compile(&self, name: &str, source: &str, text: &str, flags: &[&str]) -> Result<PathBuf, String> {
+        let program = self.folder.join(name);
+        let source = self.text(source, text)?;
+        let mut cc = std::process::Command::new("cc");
+        let output = cc.args(flags).arg("-o").arg(&program).arg(&source).output();
+        let output = output.map_err(|error| format!("cc: {error}"))?;
+        if output.status.success() { Ok(program) } else { Err(format!("cc: {}", output.status)) }
+    }
+
+    /// Puts a file beside them.
+    pub fn text(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path)
     }
 
     /// The one of that name.
