@@ -72,6 +72,10 @@ const CASES: &[(&str, &[&str], &str)] = &[
     ("factory", &["show"], "factory: no name was given"),
     ("factory", &["show", "name"], "no service listens there"),
     ("factory", &["replace", "a", "b"], "argument b: one too many"),
+    ("factory", &["save", "name"], "flag --output: no file was named"),
+    ("factory", &["save", "--output", "", "name"], "wants a file"),
+    ("factory", &["create", "--preload", ",", "name", "--", "true"], "wants the name of a module"),
+    ("factory", &["create", "--image", "", "name", "--", "true"], "wants a file"),
     ("factory", &["destroy"], "factory: no name was given"),
 ];
 

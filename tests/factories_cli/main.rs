@@ -5,6 +5,7 @@ mod kills;
 #[allow(dead_code, unused_imports, reason = "what the tests of the service use besides")]
 mod served;
 mod shown;
+mod warm;
 
 use std::io::Write;
 use std::process::{Output, Stdio};

@@ -43,6 +43,14 @@ pub(crate) struct ForFactory {
     /// What that has loaded before it is ready.
     pub(crate) preload: Vec<String>,
     pub(crate) unique: bool,
+    /// A saved image, which templates are made from.
+    pub(crate) image: Option<PathBuf>,
+    /// Public keys one of which has signed it.
+    pub(crate) signers: Vec<PathBuf>,
+    /// Where an image is written.
+    pub(crate) output: Option<PathBuf>,
+    /// A key to sign that with.
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// What the service's commands are asked for.

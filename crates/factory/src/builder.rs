@@ -10,6 +10,7 @@ use beget::Command;
 use crate::adapter::Adapter;
 use crate::judge::{self, Confinement, Constituent, Holes, Inventory, Surroundings};
 use crate::options::Options;
+use crate::saved::Image;
 use crate::{Factory, Result};
 
 /// The right to build one factory. Sealing it gives that right up, for ever; what comes of it is the right to request.
@@ -19,12 +20,19 @@ pub struct Builder {
     options: Options,
     adapter: Option<Arc<dyn Adapter>>,
     inventory: Inventory,
+    image: Option<Image>,
 }
 
 impl Builder {
     pub(crate) fn new(mut command: Command) -> Builder {
         command.discreet(true);
-        Builder { command, options: Options::default(), adapter: None, inventory: Inventory::new() }
+        Builder {
+            command,
+            options: Options::default(),
+            adapter: None,
+            inventory: Inventory::new(),
+            image: None,
+        }
     }
 
     /// Inserts a constituent: every product has it in the slot of this name. Says what it is judged to be.
@@ -57,7 +65,11 @@ impl Builder {
 
     /// How products are made.
     pub fn options(&mut self, options: Options) -> &mut Builder {
+        let ready = self.options.ready.take().filter(|_| self.image.is_some());
         self.options = options;
+        if ready.is_some() {
+            self.options.ready = ready;
+        }
         self
     }
 
@@ -65,6 +77,18 @@ impl Builder {
     pub fn adapter(&mut self, adapter: impl Adapter + 'static) -> &mut Builder {
         self.adapter = Some(Arc::new(adapter));
         self
+    }
+
+    /// Has templates made from a saved image ([`Factory::save`]) instead of starting the program, which must be the image's; they are ready
+    /// where that was. The image is a constituent, measured as any.
+    ///
+    /// # Errors
+    /// An image that says nothing of where it is ready, or cannot be looked at.
+    pub fn image(&mut self, image: Image) -> Result<&mut Builder> {
+        self.options.ready = Some(image.info().ready.parse()?);
+        self.inventory.insert("saved image", image.as_fd())?;
+        self.image = Some(image);
+        Ok(self)
     }
 
     /// What its products would reach, as far as it was inserted here. Nobody's are confined as long as something can be inserted.
@@ -85,6 +109,6 @@ impl Builder {
         let shares_root = self.options.ready.is_some() && self.command.has_root();
         let around = Surroundings { shares_root, own_channel: true };
         let confinement = self.inventory.seal(&mut self.command, around)?;
-        Factory::begin(self.command.seal()?, self.options, self.adapter, confinement)
+        Factory::begin(self.command.seal()?, self.options, self.adapter, confinement, self.image)
     }
 }

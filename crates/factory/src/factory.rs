@@ -3,6 +3,7 @@
 //! Safety idea: what a product is made of was opened, judged and measured before the seal, and nothing of it is opened anew. A request that
 //! is lost with a template or a waiting product has run nothing, and is made again; one that has run is told as it went.
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -18,6 +19,7 @@ use crate::memory::Frozen;
 use crate::options::Options;
 use crate::pool::{Errand, Pool, Waiting};
 use crate::request::Request;
+use crate::saved::{Image, Info};
 use crate::statistics::{Counters, Statistics, count};
 use crate::survey::{Hazard, Kind};
 use crate::{Builder, Error, Fault, Result};
@@ -51,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) adapter: Option<Arc<dyn Adapter>>,
     confinement: Confinement,
+    /// What its templates are made from, instead of starting the program.
+    image: Option<Image>,
     warm: RwLock<Option<Arc<Live>>>,
     /// Held by whoever makes a template.
     making: Mutex<Making>,
@@ -88,6 +92,7 @@ impl Factory {
         options: Options,
         adapter: Option<Arc<dyn Adapter>>,
         confinement: Confinement,
+        image: Option<Image>,
     ) -> Result<Factory> {
         let inner = Arc::new(Inner {
             sealed,
@@ -95,6 +100,7 @@ impl Factory {
             options,
             adapter,
             confinement,
+            image,
             warm: RwLock::new(None),
             making: Mutex::default(),
             barren: AtomicBool::new(false),
@@ -131,6 +137,30 @@ impl Factory {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.inner.options
+    }
+
+    /// What the saved image says of itself that its templates are made from, if they are.
+    #[must_use]
+    pub fn image(&self) -> Option<Info> {
+        self.inner.image.as_ref().map(Image::info)
+    }
+
+    /// Has its program get ready once more, and saves what it is then (of one that was made of an image: that very image), for a factory of this or another time and machine
+    /// ([`Builder::image`]); `note` is kept with it. What products hold and are held to is not saved. The file holds the program's memory, and so
+    /// whatever secrets that has.
+    ///
+    /// # Errors
+    /// A cold factory has nothing to save; what cannot be saved truly, by name; those of making a template, and of writing.
+    pub fn save(&self, note: &[u8], file: &File) -> Result<Info> {
+        let inner = &self.inner;
+        let ready = inner.options.ready.as_ref();
+        let ready = ready.ok_or_else(|| {
+            Error::new("factory: image", "a cold factory has nothing to save", Fault::Caller)
+        })?;
+        if let Some(image) = &inner.image {
+            return image.copy_into(file);
+        }
+        Live::save(&inner.sealed, &inner.options, ready, inner.own_nursery(), (note, file))
     }
 
     /// What it has done.
@@ -273,7 +303,8 @@ impl Inner {
             ready.ok_or_else(|| Error::new("factory: template", "a cold factory has none", Fault::Caller))?;
         // In a root of its own, or the first in a nursery that is the factory's alone.
         let alone = self.own_nursery().is_none() || self.counters.read(0).templates == 0;
-        match Live::make(&self.sealed, &self.options, ready, self.own_nursery(), alone) {
+        let image = self.image.as_ref();
+        match Live::make(&self.sealed, &self.options, ready, self.own_nursery(), alone, image) {
             Ok(mut live) => {
                 if let Some(adapter) = self.adapter.as_ref().filter(|adapter| adapter.acknowledges()) {
                     live.survey

@@ -3,6 +3,7 @@
 //! Safety idea: whatever stands in the way of true copies is found out while the program is stopped, before the stub serves; until then its
 //! end is certain, for the thread that traces it holds it.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -16,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::memory::{self, Frozen, Mapping, Prefault};
 use crate::options::Options;
 use crate::ready::{Point, Ready};
+use crate::saved::{self, Image, Info, Saving};
 use crate::survey::{self, Expectations, Survey};
 use crate::tracee::Tracee;
 use crate::{Error, Result};
@@ -96,10 +98,11 @@ impl Live {
         ready: &Ready,
         nursery: Option<&Nursery>,
         alone: bool,
+        image: Option<&Image>,
     ) -> Result<Live> {
         let mut variation = Variation::new();
         let placeholders = Placeholders::make(&mut variation)?;
-        let begun = Live::begin(sealed, options, ready, &variation, nursery, alone);
+        let begun = Live::begin(sealed, options, ready, &variation, nursery, alone, image);
         // Ours alone from here on: a program that has ended would be waited for at them.
         drop(variation);
         match begun {
@@ -128,6 +131,7 @@ impl Live {
         variation: &Variation,
         nursery: Option<&Nursery>,
         alone: bool,
+        image: Option<&Image>,
     ) -> Result<Begun> {
         const SET_DUMPABLE: u64 = 4;
         let (process, template) = sealed.spawn_template(variation, nursery)?;
@@ -135,7 +139,10 @@ impl Live {
         let before = Expectations::at_birth(&tracee)?;
         // Of a nursery that was made for it every other child is its own.
         let before = if alone { before.alone() } else { before };
-        let point = tracee.run_until_ready(ready, options.patience)?;
+        let point = match image {
+            Some(image) => image.restore_into(&mut tracee, template.as_fd())?,
+            None => tracee.run_until_ready(ready, options.patience)?,
+        };
         let survey = survey::survey(&mut tracee, &before)?;
         survey::drain(&template)?;
         let frozen = match options.frozen {
@@ -150,6 +157,26 @@ impl Live {
         }
         let process = tracee.serve(&planted)?;
         Ok(Begun { template, process, point, survey, frozen, mappings })
+    }
+
+    /// Starts the program, has it get ready, and saves what it is then; nothing of it is left.
+    ///
+    /// # Errors
+    /// As for [`make`](Live::make); what cannot be saved truly, by name; those of writing.
+    pub(crate) fn save(
+        sealed: &Sealed,
+        options: &Options,
+        ready: &Ready,
+        nursery: Option<&Nursery>,
+        (note, file): (&[u8], &File),
+    ) -> Result<Info> {
+        let mut variation = Variation::new();
+        let _placeholders = Placeholders::make(&mut variation)?;
+        let (process, _template) = sealed.spawn_template(&variation, nursery)?;
+        drop(variation);
+        let mut tracee = Tracee::seize(process)?;
+        tracee.run_until_ready(ready, options.patience)?;
+        saved::save(&mut tracee, &Saving { ready, note, planted: None }, file)
     }
 
     /// Its process number.

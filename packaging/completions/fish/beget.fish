@@ -12,12 +12,12 @@ end
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
     set -l words (__beget_words)
-    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if --stdin --stdout --stderr --capability --signal --limit --manifest --on-monitor-death --nurseries --history --socket --ready --preload --pool --low-water --renew
+    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if --stdin --stdout --stderr --capability --signal --limit --manifest --on-monitor-death --nurseries --history --socket --ready --preload --pool --low-water --renew --image --signed-by --output --sign-with
     if test (count $words) -lt 2
         echo command
         return
     end
-    if not contains -- $words[2] run show check serve spawn ps wait kill send history top factory-create factory-run factory-list factory-show factory-replace factory-destroy
+    if not contains -- $words[2] run show check serve spawn ps wait kill send history top factory-create factory-run factory-list factory-show factory-replace factory-save factory-destroy
         test (count $words) -eq 2; and echo word $words[2]
         return
     end
@@ -63,7 +63,7 @@ end
 
 function __beget_wants_name
     set -l words (__beget_words)
-    contains -- "$words[2]" wait kill send factory-run factory-show factory-replace factory-destroy; and test (__beget_place)x = flagx
+    contains -- "$words[2]" wait kill send factory-run factory-show factory-replace factory-save factory-destroy; and test (__beget_place)x = flagx
 end
 
 # What completes the program, or its arguments.
@@ -100,7 +100,7 @@ complete -c beget -n __beget_wants_command -a profiles -d 'list the profiles tha
 complete -c beget -n __beget_wants_command -a completions -d 'print the completions of a shell'
 complete -c beget -n __beget_wants_command -a help -d 'tell of beget, or of one command'
 complete -c beget -n __beget_wants_command -a version -d 'print the version'
-complete -c beget -n '__beget_wants_word factory' -a 'create run list show replace destroy'
+complete -c beget -n '__beget_wants_word factory' -a 'create run list show replace save destroy'
 complete -c beget -n '__beget_wants_word profiles' -a 'agent cargo git make node python python-parallel'
 complete -c beget -n '__beget_wants_word completions' -a 'bash zsh fish'
 complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top factory profiles completions help version'
@@ -180,7 +180,11 @@ complete -c beget -n '__beget_wants_flag factory-create' -l low-water -x -d 'fil
 complete -c beget -n '__beget_wants_flag factory-create' -l renew -x -d 'start the program anew after N products, whose layout and secrets are others then'
 complete -c beget -n '__beget_wants_flag factory-create' -l inspectable -d 'let other processes of this user look into products, as debuggers do'
 complete -c beget -n '__beget_wants_flag factory-create' -l no-freeze -d 'leave the memory that products are copied from as the program made it, instead of turning it into one shared image'
+complete -c beget -n '__beget_wants_flag factory-create' -l image -r -F -d 'make products from a program that `beget factory save` has saved, instead of starting it'
+complete -c beget -n '__beget_wants_flag factory-create' -l signed-by -r -F -d 'with --image'
+complete -c beget -n '__beget_wants_flag factory-save' -l output -r -F -d 'where the image is written'
+complete -c beget -n '__beget_wants_flag factory-save' -l sign-with -r -F -d 'sign the image with this private key (Ed25519, PEM, as `openssl genpkey` makes it)'
 complete -c beget -n '__beget_wants_flag factory-run' -l unique -d 'only a product that shares no randomness and no layout of memory with another'
 complete -c beget -n '__beget_wants_flag factory-create' -l socket -r -F -d 'the service that listens at PATH, instead of this user\'s'
-complete -c beget -n '__beget_wants_flag factory-run factory-list factory-show factory-replace factory-destroy' -l socket -r -F -d 'the service that listens at PATH'
+complete -c beget -n '__beget_wants_flag factory-run factory-list factory-show factory-replace factory-save factory-destroy' -l socket -r -F -d 'the service that listens at PATH'
 complete -c beget -n '__beget_wants_flag factory-create factory-run factory-list factory-show factory-destroy' -l json -d 'print JSON'

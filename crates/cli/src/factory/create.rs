@@ -49,7 +49,16 @@ pub(crate) fn create(options: Options) -> Result<u8, Failure> {
             FAILED,
         ));
     }
-    if asks.options.pool.size > 0 && asks.options.ready.is_none() && asks.runtime.is_none() {
+    if asks.image.is_none() && !asks.signers.is_empty() {
+        return Err(("flag --signed-by: wants --image".to_owned(), FAILED));
+    }
+    if asks.image.is_some() && (asks.options.ready.is_some() || asks.runtime.is_some()) {
+        let words =
+            "flag --image: it is ready where it was when it was saved; not with --ready, --python or --perl";
+        return Err((words.to_owned(), FAILED));
+    }
+    let warm = asks.options.ready.is_some() || asks.runtime.is_some() || asks.image.is_some();
+    if asks.options.pool.size > 0 && !warm {
         return Err(("flag --pool: wants --ready, for products to be born ahead".to_owned(), FAILED));
     }
     let told = words::encode(&options)?;

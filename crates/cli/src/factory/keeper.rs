@@ -2,9 +2,12 @@
 //!
 //! Safety idea: it is closed to others of its user before it reads anything, and knows nothing but what comes over its first connection.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use beget_factory::adapter::{Perl, Python};
+use beget_factory::saved::{Image, PublicKey, Verify};
 use beget_factory::{Builder, Error, Factory, Fault, keeper};
 use beget_service::KEEPER_BUILD;
 
@@ -56,6 +59,9 @@ fn builder(options: &Options) -> beget_factory::Result<Builder> {
     command.support(options.support);
     let mut builder = Factory::builder(command);
     builder.options(options.factory.options.clone());
+    if let Some(path) = &options.factory.image {
+        builder.image(image(path, &options.factory.signers)?)?;
+    }
     let preload = &options.factory.preload;
     match options.factory.runtime {
         Some(Runtime::Python) => _ = builder.adapter(Python::new().preload(preload)),
@@ -63,4 +69,21 @@ fn builder(options: &Options) -> beget_factory::Result<Builder> {
         None => {}
     }
     Ok(builder)
+}
+
+/// A saved image, signed by whom it must be. It is copied, so that whoever may write the file changes nothing afterwards.
+fn image(path: &Path, signers: &[PathBuf]) -> beget_factory::Result<Image> {
+    let part = |path: &Path| format!("image {}", path.display());
+    let file = File::open(path).map_err(|error| Error::io(part(path), error))?;
+    let image = Image::open(file, Verify::Sealed)?;
+    if !signers.is_empty() {
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| Error::io(format!("key {}", path.display()), error))?;
+            PublicKey::from_pem(&text)
+        };
+        let keys: Vec<PublicKey> = signers.iter().map(read).collect::<Result<_, _>>()?;
+        image.signed_by(&keys)?;
+    }
+    Ok(image)
 }

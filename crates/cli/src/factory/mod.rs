@@ -7,6 +7,7 @@ mod create;
 mod keeper;
 mod listing;
 mod run;
+mod saving;
 mod showing;
 mod table;
 mod words;
@@ -20,6 +21,7 @@ pub(crate) use create::create;
 pub(crate) use keeper::keep;
 pub(crate) use listing::{destroy, list, replace};
 pub(crate) use run::run;
+pub(crate) use saving::save;
 pub(crate) use showing::show;
 pub(crate) use table::ENTRIES;
 
@@ -28,7 +30,7 @@ use crate::options::{Options, Socket};
 use crate::{FAILED, commands};
 
 /// What comes after `beget factory`.
-pub(crate) const VERBS: &[&str] = &["create", "run", "list", "show", "replace", "destroy"];
+pub(crate) const VERBS: &[&str] = &["create", "run", "list", "show", "replace", "save", "destroy"];
 
 /// `beget factory ...`.
 pub(crate) fn dispatch(words: &[OsString]) -> Result<u8, Failure> {

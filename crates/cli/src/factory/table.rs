@@ -25,6 +25,10 @@ pub(crate) const ENTRIES: &[Entry] = &[
                 "beget factory create build --base --spawn --read ./src -- make -C src",
                 "cold: each product is started from its beginning",
             ),
+            (
+                "beget factory create upper --base --image upper.image -- tr a-z A-Z",
+                "from what `beget factory save` has saved",
+            ),
         ],
         takes: Takes::NameAndProgram,
         act: |words| with_flags("factory-create", words),
@@ -77,6 +81,24 @@ pub(crate) const ENTRIES: &[Entry] = &[
         examples: &[("beget factory replace upper", "other secrets and another layout of memory")],
         takes: Takes::Domain,
         act: |words| with_flags("factory-replace", words),
+    },
+    Entry {
+        name: "factory-save",
+        usage: "[FLAGS] NAME --output FILE",
+        summary: "save a factory's program, stopped where it is ready",
+        text: "Has the factory NAME start its program once more, and saves what that is where it is ready: its memory, registers and files that are open for \
+               reading. Prints the digest of the image. `beget factory create --image FILE` makes products from it: later, after a restart of the machine, or \
+               on another one with the same kernel interfaces, processor features and files; a mismatch is refused with the reason. What products hold is not \
+               saved: whoever loads it says that anew.",
+        examples: &[
+            ("beget factory save upper --output upper.image", "to be kept"),
+            (
+                "beget factory save upper --output upper.image --sign-with key.pem",
+                "for somebody who knows the public key",
+            ),
+        ],
+        takes: Takes::Domain,
+        act: |words| with_flags("factory-save", words),
     },
     Entry {
         name: "factory-destroy",

@@ -1,6 +1,7 @@
 //! The flags of the commands about factories.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use beget_factory::Pool;
 
@@ -10,7 +11,7 @@ use crate::options::{Options, Runtime, Socket};
 const CREATE: &[&str] = &["factory-create"];
 /// The commands that speak to a service that runs.
 const CLIENTS: &[&str] =
-    &["factory-run", "factory-list", "factory-show", "factory-replace", "factory-destroy"];
+    &["factory-run", "factory-list", "factory-show", "factory-replace", "factory-save", "factory-destroy"];
 
 const fn flag(
     of: &'static [&'static str],
@@ -28,6 +29,10 @@ fn runtime(options: &mut Options, runtime: Runtime) -> Result<(), String> {
     }
     options.factory.runtime = Some(runtime);
     Ok(())
+}
+
+fn some(value: OsString) -> Result<PathBuf, String> {
+    if value.is_empty() { Err("wants a file".into()) } else { Ok(value.into()) }
 }
 
 fn socket(options: &mut Options, value: OsString) -> Result<(), String> {
@@ -128,6 +133,46 @@ pub(super) const FLAGS: &[Flag] = &[
         "leave the memory that products are copied from as the program made it, instead of turning\nit into one shared image",
         |options, _| {
             options.factory.options.frozen = false;
+            Ok(())
+        },
+    ),
+    flag(
+        CREATE,
+        "image",
+        "FILE",
+        "make products from a program that `beget factory save` has saved, instead of starting it;\nPROGRAM is the one that was saved. What products hold is what the flags say here",
+        |options, value| {
+            options.factory.image = Some(some(value)?);
+            Ok(())
+        },
+    ),
+    flag(
+        CREATE,
+        "signed-by",
+        "FILE",
+        "with --image: take it only if the private key to this public key has signed it; one of\nseveral is enough",
+        |options, value| {
+            options.factory.signers.push(some(value)?);
+            Ok(())
+        },
+    ),
+    flag(
+        &["factory-save"],
+        "output",
+        "FILE",
+        "where the image is written; it holds whatever secrets the program has, and is closed to\nothers",
+        |options, value| {
+            options.factory.output = Some(some(value)?);
+            Ok(())
+        },
+    ),
+    flag(
+        &["factory-save"],
+        "sign-with",
+        "FILE",
+        "sign the image with this private key (Ed25519, PEM, as `openssl genpkey` makes it)",
+        |options, value| {
+            options.factory.key = Some(some(value)?);
             Ok(())
         },
     ),

@@ -148,7 +148,7 @@ impl<'k> Served<'k> {
             kind::START | kind::SIGNAL => right::REQUEST,
             kind::CONFINEMENT | kind::IS_PRODUCT | kind::IS_CAPABILITY => right::VERIFY,
             kind::FACTS => right::VERIFY | right::REQUEST,
-            kind::REPLACE => right::MANAGE,
+            kind::REPLACE | kind::SAVE => right::MANAGE,
             kind::BUILD | kind::INSERT | kind::SEAL => {
                 return Err(Refusal::new(error::SEALED, "it is sealed"));
             }
@@ -195,6 +195,17 @@ impl<'k> Served<'k> {
                     _ => self.kept.capabilities.rights(file),
                 });
                 Ok((kind::NUMBER, writer.into_body(), Vec::new()))
+            }
+            kind::SAVE => {
+                nothing(&body, &[])?;
+                let mut descriptors = descriptors.into_iter();
+                let (Some(file), None) = (descriptors.next(), descriptors.next()) else {
+                    return Err(Refusal::malformed("it is about one descriptor"));
+                };
+                let info = factory.save(&[], &file.into())?;
+                let mut writer = Writer::new();
+                writer.str(&told::digest(&info));
+                Ok((kind::LINE, writer.into_body(), Vec::new()))
             }
             kind::CONFINEMENT => {
                 nothing(&body, &descriptors)?;

@@ -21,6 +21,7 @@
 //! | `IS_CAPABILITY` | `VERIFY` | | a connection | `NUMBER`: the rights to this factory that it is, or 0 |
 //! | `FACTS` | `VERIFY` or `REQUEST` | | | `FACTS_ARE` |
 //! | `REPLACE` | `MANAGE` | | | `DONE`, when there is another template |
+//! | `SAVE` | `MANAGE` | | an open file to write | `LINE`: the digest of the image |
 //! | `ATTENUATE` | | rights (u32), some of one's own | | `CAPABILITY` |
 //!
 //! Any of them may be answered with `ERROR`.
@@ -52,6 +53,7 @@ pub mod kind {
     pub const FACTS: u16 = 10;
     pub const REPLACE: u16 = 11;
     pub const ATTENUATE: u16 = 12;
+    pub const SAVE: u16 = 13;
 
     /// Why a request was not done: code (u32, [`super::error`]), errno (u32, or 0), part (str), words (str).
     pub const ERROR: u16 = 100;
@@ -85,7 +87,7 @@ pub mod right {
     pub const REQUEST: u32 = 2;
     /// Ask what products reach.
     pub const VERIFY: u32 = 4;
-    /// Have the template replaced.
+    /// Have the template replaced, or saved.
     pub const MANAGE: u32 = 8;
     /// All that there are once it is sealed.
     pub const SEALED: u32 = REQUEST | VERIFY | MANAGE;

@@ -9,6 +9,7 @@ use beget_sys::Errno;
 use super::protocol::{VERSIONS, error, kind};
 use crate::judge;
 use crate::remote::{Confinement, Facts};
+use crate::saved::Info;
 use crate::{Error, Factory};
 
 /// Why a request is not done.
@@ -89,6 +90,11 @@ pub(super) fn confinement(answer: &judge::Confinement) -> Confinement {
     }
 }
 
+/// The digest of a saved image, as people write it.
+pub(super) fn digest(info: &Info) -> String {
+    info.digest.iter().fold("sha256-image:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// How products are made, and what that did.
 pub(super) fn facts(factory: &Factory) -> Facts {
     let options = factory.options();
@@ -100,6 +106,10 @@ pub(super) fn facts(factory: &Factory) -> Facts {
     say("pool", options.pool.size.to_string());
     say("low_water", options.pool.low_water.to_string());
     say("renew", options.renew.map_or("never".to_owned(), |count| format!("after {count} products")));
+    let image = factory.image();
+    if let Some(info) = &image {
+        say("image", digest(info));
+    }
     let counted = factory.statistics();
     let statistics = [
         ("hits", counted.hits),
@@ -116,9 +126,15 @@ pub(super) fn facts(factory: &Factory) -> Facts {
         let what = sentence.split_once(": ").map_or(&*sentence, |(_, what)| what).to_owned();
         (name, what)
     };
+    let mut hazards: Vec<(String, String)> = factory.hazards().iter().map(hazard).collect();
+    if let Some(info) = &image {
+        let split =
+            |line: &&str| line.split_once(": ").map(|(name, what)| (name.replace(' ', "-"), what.to_owned()));
+        hazards.extend(info.hazards().iter().filter_map(split));
+    }
     Facts {
         options: said,
-        hazards: factory.hazards().iter().map(hazard).collect(),
+        hazards,
         statistics: statistics.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
     }
 }

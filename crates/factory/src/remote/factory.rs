@@ -116,6 +116,17 @@ impl RemoteFactory {
         self.line.ask(kind::REPLACE, &[], &[], kind::DONE).map(drop)
     }
 
+    /// Has its program get ready once more, and saves what it is then into `file`, which is open for reading and writing; gives the digest of
+    /// the image. Takes [`right::MANAGE`].
+    ///
+    /// # Errors
+    /// Those of [`Factory::save`](crate::Factory::save); no right to that; a keeper that has ended.
+    pub fn save(&self, file: impl AsFd) -> Result<String> {
+        let answer = self.line.ask(kind::SAVE, &[], &[file.as_fd()], kind::LINE)?;
+        let line = Reader::new(&answer.body).str().map(str::to_owned);
+        line.ok_or_else(|| self.line.confused())
+    }
+
     /// Another capability to the same factory, with no more than these rights: to be handed on.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! or in a file that nobody but its owner can.
 
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use beget_image::frozen::{Frozen, Preamble};
@@ -101,6 +102,26 @@ impl Image {
         Ok(Image { file, opened })
     }
 
+    /// Writes the very image into `file`, which is empty or loses what it holds: with its signatures.
+    ///
+    /// # Errors
+    /// Those of reading and writing; what was written then is no image.
+    pub fn copy_into(&self, file: &File) -> Result<Info> {
+        let failed = |error| Error::io("image: file", error);
+        let info = self.info();
+        file.set_len(0).map_err(failed)?;
+        let length = self.file.metadata().map_err(failed)?.len();
+        let mut chunk = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < length {
+            let part = chunk.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
+            let part = &mut chunk[..part];
+            self.file.read_exact_at(part, at).and_then(|()| file.write_all_at(part, at)).map_err(failed)?;
+            at += part.len() as u64;
+        }
+        Ok(info)
+    }
+
     /// What it says of itself.
     #[must_use]
     pub fn info(&self) -> Info {
@@ -130,6 +151,13 @@ impl Image {
             }
         };
         Err(refused("signature", words))
+    }
+}
+
+/// The file that it is in.
+impl AsFd for Image {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -42,13 +42,22 @@ impl Image {
     pub fn restore(&self, command: &mut Command) -> Result<Restored> {
         let (process, template) = command.spawn_template()?;
         let mut tracee = Tracee::seize(process)?;
+        let point = self.restore_into(&mut tracee, template.as_fd())?;
+        Ok(Restored { tracee, template, point })
+    }
+
+    /// The same in a process that is there, stopped before the first instruction of the image's program, whose template's channel is `template`.
+    ///
+    /// # Errors
+    /// As for [`restore`](Image::restore), but for those of the process's birth.
+    pub fn restore_into(&self, tracee: &mut Tracee, template: BorrowedFd<'_>) -> Result<Point> {
         let ready = std::str::from_utf8(&self.opened.frozen.program.ready).unwrap_or_default();
         let ready: Ready = ready.parse()?;
         // What it was started with is looked for in what is mapped of files, by their names.
         let data = !matches!(ready, Ready::Entry | Ready::Main);
-        Restoring::new(&mut tracee, self)?.all(template.as_fd(), data)?;
-        let arguments = Arguments::of(&tracee, &ready)?;
-        Ok(Restored { tracee, template, point: Point { ready, arguments } })
+        Restoring::new(tracee, self)?.all(template, data)?;
+        let arguments = Arguments::of(tracee, &ready)?;
+        Ok(Point { ready, arguments })
     }
 
     /// The same, with the stub planted, serving: a template as any other.
