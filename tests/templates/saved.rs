@@ -259,6 +259,7 @@ fn what_cannot_be_saved_truly_is_refused_by_name() {
                 case 't': pthread_create(&other, 0, sleeps, 0); break;
                 case 'a': alarm(1000); break;
                 case 'c': { struct sigevent none = { .sigev_notify = SIGEV_NONE }; timer_create(CLOCK_REALTIME, &none, &timer); break; }
+                case 'k': if (!fork()) for (;;) pause(); break;
                 case 'e': eventfd(0, 0); break;
                 case 'p': pipe(both); break;
                 case 'd': file = open("/usr", O_RDONLY); break;
@@ -276,6 +277,7 @@ fn what_cannot_be_saved_truly_is_refused_by_name() {
     let scratch = Scratch::new();
     for (what, words) in [
         ("thread", "image: threads: it has 2"),
+        ("kin", "image: children: it has some"),
         ("alarm", "image: timers: one is armed"),
         ("create", "image: timers: it has made some"),
         ("eventfd", "image: descriptor 3: it is no regular file: anon_inode:[eventfd]"),
@@ -287,7 +289,8 @@ fn what_cannot_be_saved_truly_is_refused_by_name() {
         ("signal", "image: signals: some wait"),
         ("2", "image: descriptor 4: it is of the same file as another"),
     ] {
-        let (mut tracee, _template, _input) = stopped(base(&program).arg(what), &Ready::Stop);
+        let (mut tracee, _template, _input) =
+            stopped(base(&program).grant(Grant::Spawn).arg(what), &Ready::Stop);
         let path = scratch.path().join(what);
         let saving = Saving { ready: &Ready::Stop, note: b"", planted: None };
         let error = save(&mut tracee, &saving, &new_file(&path)).expect_err("it cannot be saved").to_string();

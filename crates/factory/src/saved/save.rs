@@ -225,6 +225,10 @@ impl Seen {
             .map_err(|error| Error::io(format!("image: {name}"), error))
     }
 
+    fn number(&self) -> String {
+        self.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     fn areas(&self) -> Result<Vec<Area>> {
         areas::read_all(&self.read("smaps")?)
             .ok_or_else(|| Error::new("image: smaps", "it is not understood", Fault::Beget))
@@ -251,6 +255,11 @@ impl Seen {
             if !serves && waiting != 0 {
                 return Err(refused("signals", "some wait to be delivered"));
             }
+        }
+        // A kernel without it (CONFIG_PROC_CHILDREN) has no such file; then the survey of a template finds them.
+        let children = self.read(&format!("task/{}/children", self.number()));
+        if children.is_ok_and(|text| !text.trim_ascii().is_empty()) {
+            return Err(refused("children", "it has some, which would not be there again"));
         }
         let shadow = self.status("x86_Thread_features")?;
         if !shadow.is_empty() {
