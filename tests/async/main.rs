@@ -2,6 +2,7 @@
 
 mod crowds;
 mod dropped;
+mod factories;
 mod nurseries;
 mod streams;
 mod waits;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use beget::{Command, Grant, Promise, Root, Stdio, Support};
 use beget_factory::judge::{
-    Access, Discretion, HoleIdentity, Holes, Inventory, Surroundings, anew, descriptor, own,
+    Access, Confinement, Discretion, HoleIdentity, Holes, Inventory, Surroundings, anew, descriptor, own,
 };
 use beget_tests::{Scratch, is_root};
 
@@ -292,8 +292,19 @@ fn command() -> Command {
     command
 }
 
-fn seal(command: &mut Command) -> Result<beget_factory::judge::Confinement, beget::Error> {
-    Inventory::new().seal(command, Surroundings::default())
+fn seal(command: &mut Command) -> Result<Confinement, beget::Error> {
+    sealed(Inventory::new(), command, Surroundings::default())
+}
+
+/// Seals a command as it stands, and an inventory with it.
+fn sealed(
+    mut inventory: Inventory,
+    command: &mut Command,
+    around: Surroundings,
+) -> Result<Confinement, beget::Error> {
+    let command = std::mem::replace(command, Command::new("/bin/true")).seal()?;
+    inventory.seal(&command, around)?;
+    Ok(inventory.confinement())
 }
 
 fn kinds_of(holes: &[beget_factory::judge::Hole]) -> Vec<&str> {
@@ -324,7 +335,7 @@ fn in_a_private_root_with_nothing_but_the_base_it_is_confined() {
     let marking = seal(command().root(Root::new()).discreet(false)).expect("it is judged");
     assert_eq!(kinds_of(&marking.holes), ["marks"]);
     let shared = Surroundings { shares_root: true, ..Surroundings::default() };
-    let shared = Inventory::new().seal(command().root(Root::new()), shared).expect("it is judged");
+    let shared = sealed(Inventory::new(), command().root(Root::new()), shared).expect("it is judged");
     assert_eq!(kinds_of(&shared.holes), ["shared-root"]);
 }
 
@@ -399,7 +410,7 @@ fn streams_slots_and_channels_are_judged() {
         [("channel", "slot beget"), ("metadata", "names and attributes"), ("pipe", "log"), ("pipe", "stdin")]
     );
     let own = Surroundings { own_channel: true, ..Surroundings::default() };
-    let answer = Inventory::new().seal(command().channel(true), own).expect("it is judged");
+    let answer = sealed(Inventory::new(), command().channel(true), own).expect("it is judged");
     assert_eq!(kinds_of(&answer.holes), ["metadata"]);
 }
 
@@ -416,21 +427,69 @@ fn what_is_sealed_stays_as_it_is_and_what_is_not_is_never_confined() {
     assert_eq!(kinds_of(&outer.confinement().holes), ["factory"]);
     let (_, writer) = std::io::pipe().expect("a pipe");
     inner.insert("pipe", writer.as_fd()).expect("it is judged");
-    let sealed = inner.seal(&mut command(), Surroundings::default()).expect("it is judged");
-    assert_eq!(kinds_of(&sealed.holes), ["pipe", "metadata"]);
+    let image = command().seal().expect("it is opened");
+    inner.seal(&image, Surroundings::default()).expect("it is judged");
+    let sealed_inner = inner.confinement();
+    assert_eq!(kinds_of(&sealed_inner.holes), ["pipe", "metadata"]);
     for error in [
         inner.insert("more", file.as_fd()).map(drop).expect_err("sealed"),
         inner.insert_factory("more", &unsealed).expect_err("sealed"),
-        inner.seal(&mut command(), Surroundings::default()).map(drop).expect_err("sealed"),
+        inner.seal(&image, Surroundings::default()).expect_err("sealed"),
     ] {
         assert!(error.to_string().contains("it is sealed: nothing more can be inserted"), "{error}");
     }
     // A sealed one counts as its holes do.
     let mut outer = Inventory::new();
-    outer.insert_factory("inner", &sealed).expect("it is judged");
-    let outer = outer.seal(&mut command(), Surroundings::default()).expect("it is judged");
+    outer.insert_factory("inner", &sealed_inner).expect("it is judged");
+    let outer = sealed(outer, &mut command(), Surroundings::default()).expect("it is judged");
     assert_eq!(kinds_of(&outer.holes), ["pipe", "metadata"]);
-    assert!(outer.compare(&sealed) && sealed.compare(&outer));
+    assert!(outer.compare(&sealed_inner) && sealed_inner.compare(&outer));
     let pipe = HoleIdentity::new("pipe", outer.holes[0].identity.object(), Access::WRITE);
     assert!(outer.is_confined(&[pipe, "metadata::read".parse().unwrap()]));
+}
+
+/// What is judged is what was sealed, whatever its name means a moment later: the program, and a folder that is looked through only when asked.
+#[test]
+fn what_is_judged_is_what_was_sealed() {
+    let scratch = Scratch::new();
+    let program = scratch.file("program", std::fs::read("/bin/true").expect("it is there"));
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    for name in ["granted", "other"] {
+        std::fs::create_dir(scratch.at(name)).expect("ours");
+        scratch.file(&format!("{name}/file"), "contents");
+    }
+    let describe = || {
+        let mut command = Command::new(&program);
+        command.discreet(true).grant(Grant::Read(scratch.at("granted").into()));
+        command.seal().expect("it is opened")
+    };
+    let answer = |image: &beget::Sealed| {
+        let mut inventory = Inventory::new();
+        inventory.seal(image, Surroundings::default()).expect("it is judged");
+        inventory
+    };
+    let before = answer(&describe()).confinement();
+    let image = describe();
+    let swap = |one: &str, other: &str| {
+        std::fs::rename(scratch.at(one), scratch.at(&format!("{one} that was"))).expect("ours");
+        std::fs::rename(scratch.at(other), scratch.at(one)).expect("ours");
+    };
+    std::fs::write(scratch.at("forged"), "#!/bin/false\n").expect("ours");
+    swap("program", "forged");
+    let inventory = answer(&image);
+    swap("granted", "other");
+    let fifo = std::ffi::CString::new(scratch.at("granted/pipe")).expect("no NUL byte");
+    // SAFETY: a path that lives.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+    let digests = |answer: &Confinement| -> Vec<_> {
+        answer.constituents.iter().map(|one| one.digest.map(|digest| digest.to_string())).collect()
+    };
+    let after = inventory.confinement();
+    assert_eq!(digests(&after), digests(&before));
+    assert_eq!(kinds_of(&after.holes), ["metadata"]);
+    // What the names mean now is another thing, and a hole.
+    assert_eq!(kinds_of(&answer(&image).confinement().holes), ["metadata"]);
+    scratch.script("program", std::fs::read("/bin/false").expect("it is there"));
+    let now = answer(&describe()).confinement();
+    assert!(kinds_of(&now.holes).contains(&"folder") && digests(&now) != digests(&before));
 }

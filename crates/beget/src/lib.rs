@@ -105,7 +105,7 @@ pub use beget_plan::{Register, Registers};
 pub use beget_sys::process::Bounds;
 pub use beget_sys::signal::SignalSet;
 pub use command::{
-    Batch, Command, DEFAULT_PATH, GivenFile, GivenStream, Loader, Provision, Sealed, Variation,
+    Batch, Command, DEFAULT_PATH, GivenFile, GivenStream, Loader, Provision, Renewal, Sealed, Variation,
 };
 pub use description::{Description, File, Slot};
 pub use embryo::{Answer, Construct, Embryo, Layout, Part, Placement, Program, Protection, Symbol};

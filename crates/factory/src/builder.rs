@@ -97,18 +97,23 @@ impl Builder {
         self.inventory.confinement()
     }
 
-    /// Seals it: everything is opened and measured, and for a warm factory the first template made. Nothing can be inserted any more.
+    /// Seals it: everything is opened and judged, files are measured, and for a warm factory the first template is made. Nothing can be inserted any
+    /// more. Granted folders are looked through, from what was opened here, when somebody first asks what products reach.
     ///
     /// # Errors
-    /// A grant or program that cannot be opened or measured; a program that does not get ready, or cannot be copied truly, with all reasons.
+    /// Options that contradict each other; a grant or program that cannot be opened or measured; a program that does not get ready, or cannot be
+    /// copied truly, with all reasons.
     pub fn seal(mut self) -> Result<Factory> {
+        self.options.check(self.adapter.is_some(), self.image.is_some())?;
         if let Some(adapter) = &self.adapter {
             adapter.prepare(&mut self.command)?;
             self.options.ready = Some(adapter.ready());
         }
-        let shares_root = self.options.ready.is_some() && self.command.has_root();
+        // First opened, then judged: what was judged is what every product has, whatever its names come to mean.
+        let sealed = self.command.seal()?.renewed_by(judge::for_product);
+        let shares_root = self.options.ready.is_some() && sealed.command().has_root();
         let around = Surroundings { shares_root, own_channel: true };
-        let confinement = self.inventory.seal(&mut self.command, around)?;
-        Factory::begin(self.command.seal()?, self.options, self.adapter, confinement, self.image)
+        self.inventory.seal(&sealed, around)?;
+        Factory::begin(sealed, self.options, self.adapter, self.inventory, self.image)
     }
 }

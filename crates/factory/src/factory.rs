@@ -13,7 +13,8 @@ use beget::{Nursery, Process, Sealed};
 
 use crate::adapter::Adapter;
 use crate::brand::Brand;
-use crate::judge::{Confinement, Hole, HoleIdentity};
+use crate::facts::{Facts, TemplateFacts};
+use crate::judge::{Confinement, Hole, HoleIdentity, Holes, Inventory};
 use crate::live::Live;
 use crate::memory::Frozen;
 use crate::options::Options;
@@ -52,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) nursery: Nursery,
     pub(crate) options: Options,
     pub(crate) adapter: Option<Arc<dyn Adapter>>,
-    confinement: Confinement,
+    inventory: Inventory,
     /// What its templates are made from, instead of starting the program.
     image: Option<Image>,
     warm: RwLock<Option<Arc<Live>>>,
@@ -91,7 +92,7 @@ impl Factory {
         sealed: Sealed,
         options: Options,
         adapter: Option<Arc<dyn Adapter>>,
-        confinement: Confinement,
+        inventory: Inventory,
         image: Option<Image>,
     ) -> Result<Factory> {
         let inner = Arc::new(Inner {
@@ -99,7 +100,7 @@ impl Factory {
             nursery: Nursery::new()?,
             options,
             adapter,
-            confinement,
+            inventory,
             image,
             warm: RwLock::new(None),
             making: Mutex::default(),
@@ -187,28 +188,29 @@ impl Factory {
 macro_rules! questions {
     ($($name:ident),*) => {$(
         impl $name {
-            /// What its products reach, and how that is known.
+            /// What its products reach, and how that is known. The first who asks this, or any question of holes, has the folders looked through that
+            /// are granted, as they are then: some tenths of a second for a whole system. From then on the answer is the same.
             #[must_use]
             pub fn confinement(&self) -> &Confinement {
-                &self.inner.confinement
+                self.inner.inventory.answer()
             }
 
             /// Through what its products could tell somebody something.
             #[must_use]
             pub fn holes(&self) -> &[Hole] {
-                &self.inner.confinement.holes
+                &self.confinement().holes
             }
 
             /// Whether it has no holes but these.
             #[must_use]
             pub fn is_confined(&self, authorised: &[HoleIdentity]) -> bool {
-                self.inner.confinement.is_confined(authorised)
+                self.confinement().is_confined(authorised)
             }
 
             /// Whether its holes are among those of `other` (KeyKOS's test).
             #[must_use]
             pub fn compare(&self, other: &Confinement) -> bool {
-                self.inner.confinement.compare(other)
+                self.confinement().compare(other)
             }
 
             /// What a requestor is to know of its products: how they differ from what a start from the beginning would give.
@@ -225,6 +227,12 @@ macro_rules! questions {
                 warm.as_ref().map(|live| live.frozen.clone())
             }
 
+            /// How it makes its products, and what it has done.
+            #[must_use]
+            pub fn facts(&self) -> Facts {
+                self.inner.facts()
+            }
+
             /// Whether the process behind a pidfd is a product of this factory, and lives (its brand). It is true of no other process, and of
             /// none that got a product's number.
             ///
@@ -238,6 +246,28 @@ macro_rules! questions {
 }
 
 questions!(Factory, Verifier);
+
+/// As a constituent of another it counts as its holes do.
+impl Holes for Factory {
+    fn is_sealed(&self) -> bool {
+        true
+    }
+
+    fn holes(&self) -> &[Hole] {
+        Factory::holes(self)
+    }
+}
+
+/// As that of its factory.
+impl Holes for Verifier {
+    fn is_sealed(&self) -> bool {
+        true
+    }
+
+    fn holes(&self) -> &[Hole] {
+        Verifier::holes(self)
+    }
+}
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -310,9 +340,6 @@ impl Inner {
                     live.survey
                         .acknowledge(Kind::SharedRandomness, &format!("seeded anew by {}", adapter.name()));
                 }
-                if self.options.pool.size > 0 && self.adapter.is_none() && self.is_unseen() {
-                    live.learn();
-                }
                 let live = Arc::new(live);
                 let before =
                     self.warm.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&live));
@@ -379,6 +406,7 @@ fn keep_pool(factory: &Weak<Inner>) {
             Errand::Fill(missing) => {
                 (filling, idled) = (true, false);
                 let Some(inner) = factory.upgrade() else { return };
+                Inner::learn(&inner);
                 let pause = Duration::from_secs(1) / options.refill_rate.max(1);
                 match inner.bear_waiting() {
                     Ok(()) if missing == 1 => filling = false,
@@ -424,7 +452,40 @@ impl Inner {
 
     /// Whether nobody can see that a product ran: it looks at names and attributes at most, and marks files.
     fn is_unseen(&self) -> bool {
-        self.confinement.holes.iter().all(|hole| matches!(hole.identity.kind(), "metadata" | "marks"))
+        self.inventory.answer().holes.iter().all(|hole| matches!(hole.identity.kind(), "metadata" | "marks"))
+    }
+
+    /// Has the template that serves learn what its copies write to: by one that runs and that nobody sees. Beside everything else, for whether nobody
+    /// sees it is known only when granted folders were looked through. What waits already is told when it is known.
+    fn learn(factory: &Arc<Inner>) {
+        let Some(live) = factory.serving().filter(|live| live.is_to_learn()) else { return };
+        let inner = Arc::clone(factory);
+        let learn = move || {
+            live.learn(inner.adapter.is_none() && inner.is_unseen());
+            inner.pool.each(|one| one.live.write_ahead(&mut one.product));
+        };
+        // Without a thread products wait without it.
+        let _ = std::thread::Builder::new().name("beget-learning".to_owned()).spawn(learn);
+    }
+
+    fn facts(&self) -> Facts {
+        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let template = warm.map(|live| TemplateFacts {
+            number: live.number(),
+            since: live.since,
+            made: live.made.load(Ordering::Relaxed),
+            frozen: live.frozen.clone(),
+            prefault: live.ahead(),
+            hazards: live.survey.hazards().to_vec(),
+        });
+        Facts {
+            ready: self.options.ready.clone(),
+            pool: self.options.pool.size,
+            opaque: self.options.opaque,
+            adapter: self.adapter.as_ref().map(|adapter| adapter.name().to_owned()),
+            template,
+            statistics: self.counters.read(self.pool.len()),
+        }
     }
 
     fn bear_waiting(&self) -> Result<()> {

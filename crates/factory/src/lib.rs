@@ -16,6 +16,7 @@ pub mod arguments;
 mod brand;
 mod builder;
 mod factory;
+mod facts;
 pub mod judge;
 pub mod keeper;
 mod live;
@@ -28,12 +29,20 @@ mod request;
 pub mod saved;
 mod statistics;
 pub mod survey;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 pub mod tracee;
 
 pub use beget::{Error, Fault, Result};
 pub use builder::Builder;
 pub use factory::{Factory, Verifier};
+pub use facts::{Facts, TemplateFacts};
 pub use options::{Options, Pool};
 pub use ready::{Point, Ready};
 pub use request::Request;
 pub use statistics::Statistics;
+
+/// The examples of the README are run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

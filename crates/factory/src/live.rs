@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use beget::{Construct, Nursery, Part, Process, Product, Sealed, Stdio, Template, Variation};
 use beget_sys::nr;
@@ -73,6 +73,9 @@ pub(crate) struct Live {
     mappings: Vec<Mapping>,
     /// What its products write to and read, once that is learned.
     prefault: OnceLock<Prefault>,
+    learning: AtomicBool,
+    /// When it began to serve.
+    pub(crate) since: SystemTime,
     /// How many products it has made.
     pub(crate) made: AtomicU64,
 }
@@ -115,6 +118,8 @@ impl Live {
                 frozen,
                 mappings,
                 prefault: OnceLock::new(),
+                learning: AtomicBool::new(false),
+                since: SystemTime::now(),
                 made: AtomicU64::new(0),
             }),
             Err(error) => Err(match placeholders.said() {
@@ -214,6 +219,16 @@ impl Live {
         LEAST + self.prefault.get().map_or(0, Prefault::bytes)
     }
 
+    /// Has a product that waits, and was born before it was known, have there what products write to.
+    pub(crate) fn write_ahead(&self, product: &mut Product) {
+        let Some(prefault) = self.prefault.get().filter(|prefault| !prefault.writes.is_empty()) else {
+            return;
+        };
+        let mut part = Part::new();
+        part.populate(true, &prefault.writes);
+        let _ = product.apply(&part);
+    }
+
     /// Has a product that waits read what products before it have read. One that cannot is found out when it is asked for.
     pub(crate) fn read_ahead(&self, product: &mut Product) {
         let Some(prefault) = self.prefault.get().filter(|prefault| !prefault.reads.is_empty()) else {
@@ -224,13 +239,23 @@ impl Live {
         let _ = product.apply(&part);
     }
 
-    /// Learns what products write to and read from one that is given nothing, and whose end nobody waits for. For a program that can tell
-    /// nobody what it does: nobody sees that it ran.
-    pub(crate) fn learn(&self) {
+    /// Whether nobody has begun to learn what products write to; from now on somebody has.
+    pub(crate) fn is_to_learn(&self) -> bool {
+        !self.learning.swap(true, Ordering::Relaxed)
+    }
+
+    /// How many bytes are there already in a product that waits; `None` while that is not known.
+    pub(crate) fn ahead(&self) -> Option<u64> {
+        self.prefault.get().map(Prefault::bytes)
+    }
+
+    /// Learns what products write to and read from one that is given nothing, and whose end nobody waits for. `unseen`: it can tell nobody what
+    /// it does, so that nobody sees that it ran; else nothing is learned.
+    pub(crate) fn learn(&self, unseen: bool) {
         /// Longer than most that has an empty input.
         const MOST: Duration = Duration::from_millis(500);
-        let learned = self.learn_once(MOST).unwrap_or_default();
-        let _ = self.prefault.set(learned);
+        let learned = unseen.then(|| self.learn_once(MOST).unwrap_or_default());
+        let _ = self.prefault.set(learned.unwrap_or_default());
     }
 
     fn learn_once(&self, most: Duration) -> Result<Prefault> {
@@ -243,7 +268,7 @@ impl Live {
         let fresh = self.survey.fresh()?;
         let mut part = Part::new();
         fresh.add_to(&mut part);
-        for slot in 0..3 {
+        for slot in (0..3).filter(|slot| self.survey.taken(*slot).is_none()) {
             part.grant(slot, null.as_fd());
         }
         let registers = self.point.rewrite(&mut part, None, None)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Ready;
+use crate::{Error, Fault, Ready, Result};
 
 /// Products that are born before they are asked for.
 ///
@@ -15,7 +15,8 @@ pub struct Pool {
     pub low_water: usize,
     /// How many are born a second at most, when it is filled.
     pub refill_rate: u32,
-    /// How many bytes of their own all that wait may have together; fewer wait when they have more.
+    /// How many bytes of their own all that wait may have together; fewer wait when they have more. What a product has before it is asked for is
+    /// paid for by the factory, and stays so; what it takes from its request on is paid for by whoever asked.
     pub memory: u64,
     /// When nothing was asked for as long as this, those that wait read ahead what products before them have read. `None` for never.
     pub idle: Option<Duration>,
@@ -68,6 +69,91 @@ impl Default for Options {
             frozen: true,
             pool: Pool::default(),
             renew: None,
+        }
+    }
+}
+
+/// The most that may wait in a pool: each is a process, and holds some descriptors of its factory's.
+const MOST_WAITING: usize = 4096;
+
+impl Options {
+    /// Whether they make sense together; `adapted` for a program that an adapter speaks to, which says itself when it is ready, `saved` for one from an
+    /// image, which says where it was.
+    pub(crate) fn check(&self, adapted: bool, saved: bool) -> Result<()> {
+        let refuse = |option: &str, words: &str| {
+            Err(Error::new(format!("factory: option {option}"), words, Fault::Caller))
+        };
+        let pool = &self.pool;
+        match &self.ready {
+            Some(_) if adapted && !saved => {
+                return refuse(
+                    "ready",
+                    "the adapter says when its program is ready, and it is given without one",
+                );
+            }
+            None if !adapted && pool.size > 0 => {
+                return refuse(
+                    "pool",
+                    "products can wait only as copies of a program that has a ready point",
+                );
+            }
+            None if !adapted && self.renew.is_some() => {
+                return refuse("renew", "without a ready point there is no template to make anew");
+            }
+            _ => {}
+        }
+        match pool {
+            Pool { size, .. } if *size > MOST_WAITING => {
+                refuse("pool", &format!("no more than {MOST_WAITING} products can wait"))
+            }
+            Pool { size, low_water, .. } if low_water > size => {
+                refuse("low water", &format!("it is {low_water}, and no more than {size} ever wait"))
+            }
+            Pool { size: 1.., refill_rate: 0, .. } => {
+                refuse("refill rate", "with 0 a second the pool is never filled")
+            }
+            Pool { size: 1.., memory: 0, .. } => refuse("pool memory", "without any no product can wait"),
+            _ if self.renew == Some(0) => refuse("renew", "after 0 products there is none to give"),
+            _ if self.ready.is_some() && self.patience.is_zero() => {
+                refuse("patience", "no program is ready at once")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_contradicts_itself_is_an_error_that_names_the_option() {
+        let warm = || Options { ready: Some(Ready::Entry), ..Options::default() };
+        let pool = |pool: Pool| Options { pool, ..warm() };
+        for fine in [Options::default(), warm(), pool(Pool::of(1)), Options { renew: Some(1), ..warm() }] {
+            fine.check(false, false).expect("it makes sense");
+        }
+        Options { pool: Pool::of(4), renew: Some(9), ..Options::default() }
+            .check(true, false)
+            .expect("an adapter's");
+        for (name, adapted, wrong) in [
+            ("pool", false, Options { pool: Pool::of(4), ..Options::default() }),
+            ("pool", false, pool(Pool::of(MOST_WAITING + 1))),
+            ("low water", false, pool(Pool { low_water: 5, ..Pool::of(4) })),
+            (
+                "low water",
+                true,
+                Options { pool: Pool { low_water: 1, ..Pool::default() }, ..Options::default() },
+            ),
+            ("refill rate", false, pool(Pool { refill_rate: 0, ..Pool::of(4) })),
+            ("pool memory", false, pool(Pool { memory: 0, ..Pool::of(4) })),
+            ("renew", false, Options { renew: Some(0), ..warm() }),
+            ("renew", false, Options { renew: Some(1), ..Options::default() }),
+            ("patience", false, Options { patience: Duration::ZERO, ..warm() }),
+            ("ready", true, warm()),
+        ] {
+            let error = wrong.check(adapted, false).expect_err(name);
+            assert_eq!((error.part(), error.fault()), (&*format!("factory: option {name}"), Fault::Caller));
         }
     }
 }

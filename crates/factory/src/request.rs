@@ -21,7 +21,7 @@ use crate::{Error, Fault, Result};
 const ATTEMPTS: usize = 4;
 
 /// A product that is asked for. What it is given here is its own alone: no other product has it, and the builder never sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     factory: Arc<Inner>,
     variation: Variation,
@@ -188,7 +188,8 @@ impl Request {
 
     fn try_tell(&self, live: &Live, product: Option<Product>) -> Result<Process> {
         // What can be wrong with the request itself shows before there is a copy.
-        let provision = self.factory.sealed.provide(&live.template, &self.variation)?;
+        let mut provision = self.factory.sealed.provide(&live.template, &self.variation)?;
+        self.respect(live, &mut provision)?;
         let fresh = live.survey.fresh()?;
         let mut part = Part::new();
         fresh.add_to(&mut part);
@@ -217,6 +218,25 @@ impl Request {
             return Err(error);
         }
         provision.hand_over(process)
+    }
+
+    /// Leaves the program what it has made its own before it was ready. What is asked for at such a number could not be had: a program that was started
+    /// with it would have something else there by now, or would have put its own elsewhere.
+    fn respect(&self, live: &Live, provision: &mut Provision) -> Result<()> {
+        let numbers: Vec<i32> = provision.numbers().collect();
+        for number in numbers {
+            let Some(why) = live.survey.taken(number) else { continue };
+            let stream = usize::try_from(number).ok().and_then(|one| ["stdin", "stdout", "stderr"].get(one));
+            match stream {
+                Some(_) if !self.variation.gives_stream(number as usize) => provision.leave(number),
+                _ => {
+                    let part = stream.map_or_else(|| format!("slot {number}"), |name| (*name).to_owned());
+                    let words = format!("{why} before it was ready");
+                    return Err(Error::new(format!("factory: {part}"), words, Fault::Caller));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Arguments and variables into the copy's memory, where they are other than the template's.

@@ -41,7 +41,7 @@ pub use given::{GivenFile, GivenStream};
 pub(crate) use parcel::Stock;
 pub(crate) use prepare::Prepared;
 pub use provision::Provision;
-pub use sealed::Sealed;
+pub use sealed::{Renewal, Sealed};
 pub(crate) use spawn::{Own, Pipes};
 pub use variation::Variation;
 

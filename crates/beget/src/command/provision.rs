@@ -38,6 +38,8 @@ pub struct Provision {
     entry: Option<OwnedFd>,
     /// The slots that are filled, streams not among them.
     slots: Vec<(i32, Source)>,
+    /// Streams that are its template's.
+    left: Vec<i32>,
     moves: bool,
     limits: Vec<Resource>,
     open_files: Option<Resource>,
@@ -86,6 +88,7 @@ impl Sealed {
             pipes: Pipes::make(&prepared)?,
             own: Own::new(),
             moves: variation.directory.is_some(),
+            left: Vec::new(),
             slots,
             limits,
             open_files,
@@ -171,7 +174,13 @@ impl Provision {
 
     /// The numbers that it fills or closes: what its template has opened there since, every copy loses.
     pub fn numbers(&self) -> impl Iterator<Item = i32> {
-        (0..3).chain(self.slots.iter().map(|(number, _)| *number))
+        let streams = (0..3).filter(|stream| !self.left.contains(stream));
+        streams.chain(self.slots.iter().map(|(number, _)| *number))
+    }
+
+    /// Leaves a stream as the template has it: neither filled nor closed.
+    pub fn leave(&mut self, stream: i32) {
+        self.left.push(stream);
     }
 
     /// Adds to `part` all that it is given and held to, in the order in which it has to come: what pays for it first, what takes rights away last.
@@ -185,6 +194,9 @@ impl Provision {
             through(entry, "cgroup", |slot| Op::JoinCgroup { slot }, part);
         }
         for (number, name) in (0..).zip(["stdin", "stdout", "stderr"]) {
+            if self.left.contains(&number) {
+                continue;
+            }
             match self.prepared.slots.all.iter().find(|slot| slot.number == number) {
                 Some(slot) => self.place(number, slot.source, name, part)?,
                 None => _ = part.close(number),

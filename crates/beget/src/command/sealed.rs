@@ -17,6 +17,7 @@ use crate::description::Description;
 use crate::error::Result;
 use crate::nursery::Nursery;
 use crate::process::Process;
+use crate::stdio::Kind;
 
 /// What a filter, and whether there is a ruleset to use again, depends on that may differ from spawn to spawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +136,12 @@ pub struct Sealed {
     /// Those that it is given open.
     pub(super) directories: Vec<Opened>,
     description: Description,
+    renewal: Option<Renewal>,
 }
+
+/// Makes, of what was given in a slot of this name, one for a single spawn: an open file description of its own, whose offset and flags are shared with
+/// nobody. None where all spawns are to share it.
+pub type Renewal = fn(&str, BorrowedFd<'_>) -> Result<Option<OwnedFd>>;
 
 impl Command {
     /// Seals it: opens everything that it names, now, for good.
@@ -158,7 +164,7 @@ impl Command {
         if let Some(kind) = base.kind {
             sharing.share(&self, kind, &(Arc::clone(&base.authority), Arc::clone(&base.held)));
         }
-        Ok(Sealed { command: self, opening, sharing, base, directories, description })
+        Ok(Sealed { command: self, opening, sharing, base, directories, description, renewal: None })
     }
 }
 
@@ -190,13 +196,22 @@ impl Sealed {
         })
     }
 
+    /// Has each spawn given what `renewal` makes of what was sealed, instead of the very same: slots, and streams that are descriptors. Without this
+    /// all spawns share one offset in a file that was given.
+    #[must_use]
+    pub fn renewed_by(mut self, renewal: Renewal) -> Sealed {
+        self.renewal = Some(renewal);
+        self
+    }
+
     /// Starts it once more, varied, in `nursery`, or where the command says.
     ///
     /// # Errors
     /// Those of [`Command::spawn`], and what a variation may not: a limit that is wider than the sealed one, a slot that is taken, a variable that
     /// changes the program. Nothing is left behind.
     pub fn spawn(&self, variation: &Variation, nursery: Option<&Nursery>) -> Result<Process> {
-        let command = self.varied(variation, nursery)?;
+        let mut command = self.varied(variation, nursery)?;
+        self.renew_slots(&mut command)?;
         prepare::check_streams(&command)?;
         let mut prepared = prepare::arrange(&command, &self.opening, Some(&self.sharing))?;
         prepared.write_plan(&command)?;
@@ -214,6 +229,34 @@ impl Sealed {
         if nursery.is_some() {
             command.nursery = nursery.cloned();
         }
+        if let Some(renewal) = self.renewal {
+            let streams = command.streams.iter_mut().zip(["stdin", "stdout", "stderr"]).enumerate();
+            for (_, (stream, name)) in streams.filter(|(number, _)| !variation.gives_stream(*number)) {
+                if let Some(Kind::File(file)) = stream {
+                    renew(renewal, name, file)?;
+                }
+            }
+        }
         Ok(command)
     }
+
+    /// Gives a command of one spawn slots of its own.
+    pub(super) fn renew_slots(&self, command: &mut Command) -> Result<()> {
+        let Some(renewal) = self.renewal else { return Ok(()) };
+        for (name, file) in command.named.iter_mut().take(self.command.named.len()) {
+            renew(renewal, name, file)?;
+        }
+        let numbered = command.numbered.iter_mut();
+        for (number, file) in numbered.filter(|(number, _)| self.command.numbered.contains_key(number)) {
+            renew(renewal, &number.to_string(), file)?;
+        }
+        Ok(())
+    }
+}
+
+fn renew(renewal: Renewal, name: &str, file: &mut Arc<OwnedFd>) -> Result<()> {
+    if let Some(own) = renewal(name, file.as_fd())? {
+        *file = Arc::new(own);
+    }
+    Ok(())
 }

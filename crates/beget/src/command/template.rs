@@ -86,6 +86,7 @@ impl Sealed {
         nursery: Option<&Nursery>,
     ) -> Result<(Process, Template)> {
         let mut command = self.varied(variation, nursery)?;
+        self.renew_slots(&mut command)?;
         let channel = command.begin_template()?;
         prepare::check_streams(&command)?;
         let mut prepared = prepare::arrange(&command, &self.opening, Some(&self.sharing))?;

@@ -159,6 +159,12 @@ impl Variation {
         Ok(self)
     }
 
+    /// Whether standard input (0), output (1) or error (2) is given here.
+    #[must_use]
+    pub fn gives_stream(&self, stream: usize) -> bool {
+        self.streams.get(stream).is_some_and(Option::is_some)
+    }
+
     /// The arguments that it adds.
     #[must_use]
     pub fn arguments(&self) -> &[OsString] {

@@ -2,6 +2,8 @@
 //!
 //! Safety idea: what is not sealed is never confined, whatever it holds; an answer names what it does not speak of.
 
+use std::fmt;
+
 use beget::Enforced;
 
 use super::constituent::{Constituent, Discretion};
@@ -69,6 +71,25 @@ impl Confinement {
     }
 }
 
+/// Lines for a person: whether it is confined, each hole with its reason, what is held and by what, each digest, and what this does not speak of.
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.sealed, self.holes.len()) {
+            (false, _) => writeln!(f, "not confined: it is not sealed, and anything may come to be in it")?,
+            (true, 0) => writeln!(f, "confined: a product can tell nobody, as far as this speaks")?,
+            (true, count) => writeln!(f, "confined but for {count} holes:")?,
+        }
+        self.holes.iter().try_for_each(|hole| writeln!(f, "hole: {hole}"))?;
+        self.lines().iter().try_for_each(|line| writeln!(f, "held: {line}"))?;
+        let mut digests = self.constituents.iter().filter_map(|one| Some((&one.name, one.digest?)));
+        digests.try_for_each(|(name, digest)| writeln!(f, "digest: {name}: {digest}"))?;
+        if let Some(image) = &self.image {
+            writeln!(f, "digest of all: {image}")?;
+        }
+        self.out_of_scope.iter().try_for_each(|line| writeln!(f, "out of scope: {line}"))
+    }
+}
+
 impl Holes for Confinement {
     fn is_sealed(&self) -> bool {
         self.sealed
@@ -113,5 +134,12 @@ mod tests {
         assert!(!one.compare(&none) && !two.compare(&one) && !other.compare(&two));
         assert!(one.is_confined(&["tcp-connect:1:use".parse().unwrap()]));
         assert!(!two.is_confined(&["tcp-connect:1:use".parse().unwrap()]));
+        let (none, two) = (none.to_string(), two.to_string());
+        assert!(none.starts_with("confined: ") && !none.contains("hole"), "{none}");
+        assert!(
+            two.starts_with("confined but for 2 holes:\nhole: a port (tcp-connect:1:use): it is"),
+            "{two}"
+        );
+        assert!(with_holes(false, &[]).to_string().starts_with("not confined: it is not sealed"));
     }
 }

@@ -1,11 +1,12 @@
 //! The inventory of a factory: what is inserted, judged as it is inserted, until it is sealed.
 //!
-//! Safety idea: sealing judges the whole command once more, with everything that is in it; after that nothing is inserted, and the answer is
-//! one that was written down then.
+//! Safety idea: what is judged is a command that was sealed before, by the very descriptors that its products have: no name is looked up again.
+//! Folders that it grants, which can be large, are looked through when somebody first asks; the answer is remembered.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 
-use beget::{Command, Enforced, Error, Fault, GivenStream, Result};
+use beget::{Command, Enforced, Error, Fault, GivenFile, GivenStream, Result, Sealed};
 
 use super::confinement::{Confinement, Holes, OUT_OF_SCOPE};
 use super::constituent::{Constituent, Discretion};
@@ -17,6 +18,9 @@ use super::{judgement, look, measure};
 #[derive(Debug, Default)]
 pub struct Inventory {
     constituents: Vec<Constituent>,
+    /// Granted folders, which are looked through when somebody asks, and the answer.
+    folders: Vec<GivenFile>,
+    answer: OnceLock<Confinement>,
     /// Holes that are no constituent's.
     around: Vec<Hole>,
     enforced: Vec<Enforced>,
@@ -99,49 +103,74 @@ impl Inventory {
         self.sealed
     }
 
-    /// Judges everything that `command` gives its products, and seals it. Opens what a spawn opens, and reads all of it that can be read.
+    /// Judges everything that `sealed` gives its products, and seals this too. Reads all that can be read, but for granted folders: those are looked
+    /// through from what is open, when the [answer](Inventory::confinement) is first asked for.
     ///
     /// # Errors
-    /// What a spawn would fail of, as far as it shows before the birth; what cannot be looked at or read; one that is sealed already. Then it is
-    /// as it was.
-    pub fn seal(&mut self, command: &mut Command, around: Surroundings) -> Result<Confinement> {
+    /// What cannot be looked at or read; one that is sealed already. Then it is as it was.
+    pub fn seal(&mut self, sealed: &Sealed, around: Surroundings) -> Result<()> {
         self.open("anything")?;
-        let description = command.describe()?;
-        let files = command.open_files()?;
+        let (command, description) = (sealed.command(), sealed.description());
         let own_session = description.session && command.terminal_given().is_none();
-        let mut constituents = std::mem::take(&mut self.constituents);
-        let before = constituents.len();
-        let judged = judge(command, &files, own_session, &mut constituents);
-        if let Err(error) = judged {
-            constituents.truncate(before);
-            self.constituents = constituents;
+        let (mut folders, mut files) = (Vec::new(), Vec::new());
+        for file in sealed.given_files()? {
+            match judgement::is_looked_through(&file)? {
+                true => folders.push(file),
+                false => files.push(file),
+            }
+        }
+        let before = self.constituents.len();
+        if let Err(error) = judge(command, &files, own_session, &mut self.constituents) {
+            self.constituents.truncate(before);
             return Err(error);
         }
-        self.constituents = constituents;
+        self.folders = folders;
         self.around.extend(surroundings::of_grants(command));
-        self.around.extend(surroundings::of_product(command, &description, around));
-        self.enforced = description.enforced;
+        self.around.extend(surroundings::of_product(command, description, around));
+        self.enforced.clone_from(&description.enforced);
         self.sealed = true;
-        Ok(self.confinement())
+        Ok(())
     }
 
-    /// The answer as it stands: of one that is not sealed only what was inserted so far.
+    /// The answer: of one that is sealed, always the same; of one that is not, only what was inserted so far. The first that is asked for looks through
+    /// the granted folders, some tenths of a second for a whole system, and waits for them.
     #[must_use]
     pub fn confinement(&self) -> Confinement {
+        match self.sealed {
+            true => self.answer().clone(),
+            false => self.written(self.constituents.clone()),
+        }
+    }
+
+    /// The answer of one that is sealed.
+    pub(crate) fn answer(&self) -> &Confinement {
+        self.answer.get_or_init(|| {
+            let mut constituents = self.constituents.clone();
+            for folder in &self.folders {
+                let judged = judgement::file(folder, false).unwrap_or_else(|error| unseen(folder, &error));
+                if !constituents.contains(&judged) {
+                    constituents.push(judged);
+                }
+            }
+            self.written(constituents)
+        })
+    }
+
+    fn written(&self, constituents: Vec<Constituent>) -> Confinement {
         let mut holes: Vec<Hole> = Vec::new();
-        for hole in self.constituents.iter().filter_map(Constituent::hole).chain(&self.around) {
+        for hole in constituents.iter().filter_map(Constituent::hole).chain(&self.around) {
             match holes.iter_mut().find(|known| known.identity == hole.identity) {
                 Some(known) if known.what.split(", ").any(|what| what == hole.what) => {}
                 Some(known) => known.what = format!("{}, {}", known.what, hole.what),
                 None => holes.push(hole.clone()),
             }
         }
-        let parts = self.constituents.iter().map(|one| (one.name.as_str(), one.digest));
+        let parts = constituents.iter().map(|one| (one.name.as_str(), one.digest));
         Confinement {
             sealed: self.sealed,
             holes,
             image: self.sealed.then(|| measure::whole(parts)),
-            constituents: self.constituents.clone(),
+            constituents,
             enforced: self.enforced.clone(),
             out_of_scope: OUT_OF_SCOPE,
         }
@@ -157,10 +186,24 @@ impl Inventory {
     }
 }
 
+/// A folder that could not be looked through: nothing says that it is discreet.
+fn unseen(folder: &GivenFile, error: &Error) -> Constituent {
+    let name = folder.real_path().display().to_string();
+    let identity = HoleIdentity::new("unknown", look::own_name(), Access::READ);
+    let hole = Hole::new(identity, name.clone(), format!("it could not be looked through: {error}"));
+    Constituent {
+        name,
+        kind: "folder",
+        access: Access::READ,
+        discretion: Discretion::Hole(hole),
+        digest: None,
+    }
+}
+
 /// Judges the files, descriptors and streams of a command.
 fn judge(
     command: &Command,
-    files: &[beget::GivenFile],
+    files: &[GivenFile],
     own_session: bool,
     constituents: &mut Vec<Constituent>,
 ) -> Result<()> {

@@ -61,9 +61,16 @@ pub fn descriptor(name: &str, file: BorrowedFd<'_>) -> Result<Constituent> {
             "Landlock",
             measure::file(name, file)?,
         ),
-        What::File if looked.access == Access::READ => {
-            Judged::discreet("file", TO_READ, BY_MODE, measure::file(name, file)?)
-        }
+        What::File if looked.access == Access::READ => match measure::file(name, file)? {
+            // What was opened by somebody who may: products have one description together, whose offset each can move.
+            None => Judged::hole(
+                "file",
+                HoleIdentity::new("file", looked.lasting_name(file), looked.access),
+                name,
+                "it cannot be opened anew by this user, so that all products share its offset",
+            ),
+            digest => Judged::discreet("file", TO_READ, BY_MODE, digest),
+        },
         What::Folder => {
             folder(name, file, &looked, "it can only be looked into and its files read", BY_LANDLOCK)?
         }
@@ -80,6 +87,19 @@ pub fn descriptor(name: &str, file: BorrowedFd<'_>) -> Result<Constituent> {
     Ok(judged.named(name, looked.access))
 }
 
+/// Rights to change.
+const CHANGES: u64 =
+    fs::WRITE_FILE | fs::TRUNCATE | fs::REMOVE_FILE | fs::REMOVE_DIR | fs::MAKE_REG | fs::MAKE_DIR;
+
+/// Whether all below it has to be looked at before [`file`] can say what it is.
+///
+/// # Errors
+/// Those of looking at it.
+pub(super) fn is_looked_through(given: &GivenFile) -> Result<bool> {
+    let looked = Looked::at(&given.path.display().to_string(), given.as_fd())?;
+    Ok(looked.what == What::Folder && given.rights.0 & CHANGES == 0)
+}
+
 /// Judges a file that every product may open, with its rights.
 ///
 /// # Errors
@@ -88,8 +108,6 @@ pub(super) fn file(given: &GivenFile, own_session: bool) -> Result<Constituent> 
     let name = given.real_path().display().to_string();
     let looked = Looked::at(&name, given.as_fd())?;
     let has = |right| given.rights.0 & right != 0;
-    const CHANGES: u64 =
-        fs::WRITE_FILE | fs::TRUNCATE | fs::REMOVE_FILE | fs::REMOVE_DIR | fs::MAKE_REG | fs::MAKE_DIR;
     let mut access = Access::NONE;
     for (right, one) in [
         (fs::READ_FILE | fs::READ_DIR, Access::READ),

@@ -9,10 +9,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use beget::{Error, Fault, Result};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 
 use super::judgement::is_sealed;
 use super::look::{Looked, What};
+
+const EACCES: i32 = beget_sys::Errno::EACCES.0;
+const EPERM: i32 = beget_sys::Errno::EPERM.0;
 
 /// The factory's own of what was inserted: of sealed memory a copy that only the factory holds, of anything else the same thing. To be called
 /// once, when it is inserted.
@@ -56,7 +59,7 @@ pub fn own(name: &str, file: BorrowedFd<'_>) -> Result<OwnedFd> {
     Ok(to.into())
 }
 
-/// An open description of its own of the same thing, for one product: offset, flags and owner are shared with nobody. Of sealed memory it is one
+/// An open description of its own of the same thing, for one product, at the same offset: offset, flags and owner are shared with nobody. Of sealed memory it is one
 /// to read; else it has the access that the given one has.
 ///
 /// # Errors
@@ -80,7 +83,30 @@ pub fn anew(name: &str, file: BorrowedFd<'_>) -> Result<OwnedFd> {
         return Err(Error::new(part(), "another file was opened", Fault::Kernel));
     }
     rustix::fs::fcntl_setfl(&opened, flags & (OFlags::APPEND | OFlags::NONBLOCK)).map_err(failed)?;
+    if matches!(looked.what, What::File | What::Memory(_)) {
+        let at = rustix::fs::seek(file, SeekFrom::Current(0)).map_err(failed)?;
+        rustix::fs::seek(&opened, SeekFrom::Start(at)).map_err(failed)?;
+    }
     Ok(opened)
+}
+
+/// What one product is given of a constituent: files, folders, sealed memory and plain devices are opened [`anew`]; `None` for what is shared, and
+/// therefore a hole.
+///
+/// # Errors
+/// Those of looking at it, and `EMFILE`.
+pub(crate) fn for_product(name: &str, file: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    let looked = Looked::at(name, file)?;
+    let own = match looked.what {
+        What::File | What::Folder | What::PlainDevice(_) => true,
+        What::Memory(seals) => is_sealed(seals),
+        _ => false,
+    };
+    match own.then(|| anew(name, file)).transpose() {
+        // Opened by somebody who may; it is judged as what it is then: one for all.
+        Err(error) if matches!(error.errno(), Some(EACCES | EPERM)) => Ok(None),
+        made => made,
+    }
 }
 
 /// Opens the very thing once more, and never waits.

@@ -26,5 +26,6 @@ pub use hole::{Access, Hole, HoleIdentity};
 pub use identity::ProcessIdentity;
 pub use inventory::{Inventory, sealed};
 pub use judgement::descriptor;
+pub(crate) use keep::for_product;
 pub use keep::{anew, own};
 pub use surroundings::Surroundings;

@@ -25,6 +25,8 @@ pub(super) struct Descriptors<'a> {
     pub(super) anew: Vec<Anew>,
     /// Those given anew by whoever asks for a product, as at birth.
     pub(super) standard: Vec<i32>,
+    /// Those that the program has made its own: it put something else there, or closed what it was given. And what it did, in words.
+    pub(super) taken: BTreeMap<i32, String>,
 }
 
 pub(super) fn flags(open: &Open) -> OFlags {
@@ -64,8 +66,15 @@ impl<'a> Descriptors<'a> {
     /// Looks at all of a stopped program.
     pub(super) fn of(tracee: &mut Tracee, before: &'a Expectations) -> Result<Descriptors<'a>> {
         let table = birth::open(tracee.number())?;
-        let mut all =
-            Descriptors { before, table, hazards: Vec::new(), anew: Vec::new(), standard: Vec::new() };
+        let mut all = Descriptors {
+            before,
+            table,
+            hazards: Vec::new(),
+            anew: Vec::new(),
+            standard: Vec::new(),
+            taken: BTreeMap::new(),
+        };
+        all.look_at_taken();
         all.look_at_numbers();
         all.look_at_empty_slots();
         let (mut files, mut pipes, mut counters) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
@@ -137,6 +146,22 @@ impl<'a> Descriptors<'a> {
                 self.refuse(Kind::Number, name(number, &open), why);
             }
         }
+    }
+
+    /// Numbers that nobody else is to put anything at.
+    fn look_at_taken(&mut self) {
+        let own = self.table.iter().filter(|(number, open)| {
+            **number < Template::SCRATCH
+                && !self.is_channel(&open.identity)
+                && !self.is_as_given(**number, open)
+        });
+        self.taken = own
+            .map(|(number, open)| (*number, format!("the program has opened {} there", open.identity.link())))
+            .collect();
+        let replaced = self.before.replaced.iter();
+        let closed =
+            replaced.filter(|one| self.before.given.contains_key(one) && !self.table.contains_key(one));
+        self.taken.extend(closed.map(|number| (*number, "the program has closed it".to_owned())));
     }
 
     /// Slots to be given anew that are empty now: as at birth, or closed since.

@@ -22,8 +22,10 @@ pub use fresh::Fresh;
 pub use hazard::{Hazard, Kind, Verdict};
 pub use memory::MappedFile;
 
-use beget::Template;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+
+use beget::Template;
 
 use crate::tracee::Tracee;
 use crate::{Error, Fault, Result};
@@ -35,6 +37,7 @@ pub struct Survey {
     files: Vec<MappedFile>,
     anew: Vec<fresh::Anew>,
     standard: Vec<i32>,
+    taken: BTreeMap<i32, String>,
 }
 
 /// Looks at a program that is stopped at its ready point, before a stub is [planted](Tracee::plant), and refuses one of which no copy would
@@ -65,7 +68,13 @@ pub fn examine(tracee: &mut Tracee, before: &Expectations) -> Result<Survey> {
     let what = "what was random in the template is the same in all products: address layout, stack canary, pointer guard, hash seeds, \
                 generators that were seeded";
     hazards.push(Hazard::declared(Kind::SharedRandomness, what));
-    Ok(Survey { hazards, files, anew: descriptors.anew, standard: descriptors.standard })
+    Ok(Survey {
+        hazards,
+        files,
+        anew: descriptors.anew,
+        standard: descriptors.standard,
+        taken: descriptors.taken,
+    })
 }
 
 /// Its process number as it knows it itself: in its own PID namespace.
@@ -111,6 +120,13 @@ impl Survey {
     #[must_use]
     pub fn standard(&self) -> &[i32] {
         &self.standard
+    }
+
+    /// What the program did with this number before it was ready, if it has made it its own: it opened something there, or closed a stream that it was
+    /// given. A product has there what the program left there, and nobody else puts anything there.
+    #[must_use]
+    pub fn taken(&self, number: i32) -> Option<&str> {
+        self.taken.get(&number).map(String::as_str)
     }
 
     /// Makes the open files of one product: they are added to what it is told at its birth, or later, but before its start.
