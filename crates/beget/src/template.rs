@@ -98,7 +98,7 @@ impl Template {
     }
 
     /// Has a copy made that does `part` first and then waits to be told more; that it has done so is looked at by the next thing that it is
-    /// told, or by [`Product::is_ready`].
+    /// told, or by [`Product::wait_ready`].
     ///
     /// # Errors
     /// Those of a birth; a template or nursery that has ended.

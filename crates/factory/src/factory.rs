@@ -35,6 +35,33 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// Whoever holds one may ask for products and ask what they reach. It gives no way into the template, nor into what a builder has put in;
 /// between parties of one user that are not confined themselves this holds for an [opaque](Options::opaque) factory only, see SECURITY.md.
+///
+/// ```
+/// use beget::{Command, Grant, Limit, Stdio};
+/// use beget_factory::judge::Access;
+/// use beget_factory::{Factory, Options, Ready};
+///
+/// let mut command = Command::new("/bin/sh");
+/// command.args(["-c", "read line; echo $line"]).grant(Grant::Base);
+/// let mut builder = Factory::builder(command);
+/// // The builder's, and a way out: the other end of the pipe is told what is written there.
+/// let (_log, theirs) = std::io::pipe()?;
+/// assert!(builder.insert("log", theirs)?.hole().is_some_and(|hole| hole.identity.access().allows(Access::WRITE)));
+/// builder.options(Options { ready: Some(Ready::Main), ..Options::default() });
+/// let factory = builder.seal()?;
+///
+/// // A requestor asks first, and gives what is its own.
+/// let kinds: Vec<&str> = factory.holes().iter().map(|hole| hole.identity.kind()).collect();
+/// assert!(kinds.contains(&"pipe") && !factory.is_confined(&[]));
+/// let (input, mut feed) = std::io::pipe()?;
+/// std::io::Write::write_all(&mut feed, b"hello\n")?;
+/// let mut request = factory.request();
+/// request.stdin(input).stdout(Stdio::piped()).limit(Limit::OpenFiles(64));
+/// let output = request.start()?.wait_with_output()?;
+/// assert_eq!(output.stdout, b"hello\n");
+/// println!("{}", factory.facts());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Factory {
     pub(crate) inner: Arc<Inner>,

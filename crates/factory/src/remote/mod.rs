@@ -12,7 +12,7 @@
 //! let factory = RemoteFactory::from_fd(capability)?;
 //! let answer = factory.confinement()?;
 //! assert!(answer.is_confined(&[]), "{:?}", answer.holes);
-//! let product = factory.request().arg("one").stdout(std::io::stdout()).start()?;
+//! let product = factory.request().arg("one").stdout(std::io::stdout())?.start()?;
 //! println!("{:?}", product.wait()?.status);
 //! # Ok(())
 //! # }
