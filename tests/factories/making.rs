@@ -180,3 +180,21 @@ fn a_request_for_what_it_cannot_be_given_is_refused_and_leaves_nothing() {
     assert_eq!(factory.statistics().failed, 2);
     assert_eq!(born(&factory), Vec::from_iter(factory.template_number()));
 }
+
+#[test]
+fn it_tells_how_it_makes_its_products() {
+    let factory = cat(Options { pool: Pool::of(2), ..warm(Ready::Entry) });
+    let template = || factory.facts().template.expect("it serves");
+    eventually("what products write to is learned", || template().prefault.is_some_and(|bytes| bytes > 0));
+    assert_eq!(copied(&factory, "text"), "text");
+    let (facts, told) = (factory.facts(), template());
+    assert_eq!((facts.ready.clone(), facts.pool, facts.opaque), (Some(Ready::Entry), 2, true));
+    assert_eq!(Some(told.number), factory.template_number());
+    assert!(told.made >= 2 && told.since <= std::time::SystemTime::now(), "{told:?}");
+    let text = facts.to_string();
+    assert!(
+        text.contains("warm: copies from entry") && text.contains("differs from a fresh start"),
+        "{text}"
+    );
+    assert_eq!(cat(Options::default()).facts().template, None);
+}

@@ -191,9 +191,19 @@ impl Live {
 
     /// Whether it still serves.
     pub(crate) fn serves(&self) -> bool {
+        !self.ends_within(&Timespec::default())
+    }
+
+    /// The same of one that has just lost a product: when it was killed its channel is closed a while before its end is known.
+    pub(crate) fn serves_on(&self) -> bool {
+        const MOST: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        !self.ends_within(&MOST)
+    }
+
+    fn ends_within(&self, time: &Timespec) -> bool {
         // Its channel is readable for a moment whenever it answers its nursery.
         let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
-        matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
+        !matches!(poll(&mut watched, Some(time)), Ok(0))
     }
 
     /// Whether one of the files that it was made from is another now.

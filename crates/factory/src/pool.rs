@@ -68,7 +68,7 @@ impl Pool {
         if shelf.closed {
             return Some(one);
         }
-        shelf.waiting.push_front(one);
+        shelf.waiting.push_back(one);
         None
     }
 

@@ -101,7 +101,8 @@ impl Request {
     /// which.
     ///
     /// # Errors
-    /// What the ready point cannot be given any more (arguments, variables); a limit that is wider than the builder's; a product that is
+    /// What the ready point cannot be given any more (arguments, variables); a stream or number that the program has closed, or put something of its
+    /// own at, before it was ready, and which stays as it left it where nothing is asked for; a limit that is wider than the builder's; a product that is
     /// to be unique of a factory whose are not; those of the kernel's. Nothing is left of it then, in its cgroup neither.
     pub fn start(&self) -> Result<Process> {
         let made = self.make();
@@ -143,7 +144,7 @@ impl Request {
                     return Ok(*process);
                 }
                 Attempt::Failed(error) => return Err(error),
-                Attempt::Lost if !live.serves() => factory.lost(&live),
+                Attempt::Lost if !live.serves_on() => factory.lost(&live),
                 Attempt::Lost => {}
             }
         }

@@ -77,6 +77,7 @@ impl fmt::Display for Confinement {
         match (self.sealed, self.holes.len()) {
             (false, _) => writeln!(f, "not confined: it is not sealed, and anything may come to be in it")?,
             (true, 0) => writeln!(f, "confined: a product can tell nobody, as far as this speaks")?,
+            (true, 1) => writeln!(f, "confined but for one hole:")?,
             (true, count) => writeln!(f, "confined but for {count} holes:")?,
         }
         self.holes.iter().try_for_each(|hole| writeln!(f, "hole: {hole}"))?;

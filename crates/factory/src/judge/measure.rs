@@ -198,7 +198,7 @@ impl Walk {
                 self.incomplete = true;
                 break;
             }
-            let below = path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+            let below = || path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
             // Gone since it was listed: whoever changes it now has changed it.
             let Ok(status) = rustix::fs::statat(folder, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW) else {
                 put(&mut hash, name.as_bytes());
@@ -217,8 +217,8 @@ impl Walk {
             };
             match FileType::from_raw_mode(status.st_mode) {
                 FileType::Directory => match open(OFlags::DIRECTORY) {
-                    Ok(inner) if self.is_special(&inner, status.st_dev != device, &below) => {}
-                    Ok(inner) => hash.update(self.folder(&inner, &below, depth + 1)?),
+                    Ok(inner) if status.st_dev != device && self.is_special(&inner, &below()) => {}
+                    Ok(inner) => hash.update(self.folder(&inner, &below(), depth + 1)?),
                     Err(errno) => put(&mut hash, errno.to_string().as_bytes()),
                 },
                 FileType::RegularFile => {
@@ -239,10 +239,10 @@ impl Walk {
                     put(&mut hash, target.as_bytes());
                 }
                 FileType::Fifo => {
-                    self.special.push((below, "a named pipe, whose other end sees it opened".to_owned()))
+                    self.special.push((below(), "a named pipe, whose other end sees it opened".to_owned()))
                 }
                 FileType::CharacterDevice | FileType::BlockDevice if !is_plain(&status) => {
-                    self.special.push((below, "a device".to_owned()));
+                    self.special.push((below(), "a device".to_owned()));
                 }
                 // A socket is not opened, and connecting to one is a grant of its own.
                 _ => {}
@@ -251,9 +251,9 @@ impl Walk {
         Ok(hash.finalize().into())
     }
 
-    /// Whether another filesystem begins here that is no plain storage.
-    fn is_special(&mut self, folder: &OwnedFd, another: bool, path: &Path) -> bool {
-        let what = match another.then(|| look::special_storage(folder.as_fd())).flatten() {
+    /// Whether the filesystem that begins here is no plain storage.
+    fn is_special(&mut self, folder: &OwnedFd, path: &Path) -> bool {
+        let what = match look::special_storage(folder.as_fd()) {
             Some(What::Kernel(kind)) => format!("files that the kernel makes up ({kind})"),
             Some(What::Served(kind)) => format!("files that somebody serves ({kind}), who sees them read"),
             _ => return false,

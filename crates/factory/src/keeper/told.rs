@@ -110,7 +110,20 @@ pub(super) fn facts(factory: &Factory) -> Facts {
     if let Some(info) = &image {
         say("image", digest(info));
     }
-    let counted = factory.statistics();
+    let facts = factory.facts();
+    if let Some(adapter) = facts.adapter {
+        say("adapter", adapter);
+    }
+    if let Some(template) = facts.template {
+        let since = template.since.duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        say("template", template.number.to_string());
+        say("template_since", since.to_string());
+        say("template_products", template.made.to_string());
+        say("frozen_bytes", template.frozen.bytes.to_string());
+        say("huge_bytes", template.frozen.huge.to_string());
+        say("prefault_bytes", template.prefault.map_or("unknown".to_owned(), |bytes| bytes.to_string()));
+    }
+    let counted = facts.statistics;
     let statistics = [
         ("hits", counted.hits),
         ("warm", counted.warm),
