@@ -18,7 +18,7 @@ use crate::memory::{self, Frozen, Mapping, Prefault};
 use crate::options::Options;
 use crate::ready::{Point, Ready};
 use crate::saved::{self, Image, Info, Saving};
-use crate::survey::{self, Expectations, Survey};
+use crate::survey::{self, Expectations, Kind, Survey};
 use crate::tracee::Tracee;
 use crate::{Error, Result};
 
@@ -45,6 +45,35 @@ impl Placeholders {
             let _ = rustix::pipe::fcntl_setpipe_size(output, 1 << 20);
         }
         Ok(Placeholders { _input: feed.into(), outputs })
+    }
+
+    /// How many bytes it wrote before it was ready, to standard output and to standard error.
+    fn written(&self) -> [u64; 2] {
+        self.outputs.each_ref().map(|output| rustix::io::ioctl_fionread(output).unwrap_or(0))
+    }
+
+    /// What a requestor is to know of the streams that its program had until it was ready, and that no product has.
+    fn declare(&self, ready: &Ready, saved: bool, survey: &mut Survey) {
+        let [out, error] = self.written();
+        if out + error > 0 {
+            let what = format!(
+                "before it was ready it wrote {out} bytes to standard output and {error} to standard error, which no product \
+                 writes: {:?}",
+                self.said()
+            );
+            survey.declare(Kind::EarlyOutput, what);
+        }
+        // At its entry and at its main a program has not looked at them yet.
+        if !matches!(ready, Ready::Entry | Ready::Main) {
+            let what = "until it was ready its standard streams were pipes: what it decided by that (prompts, buffers, whether it can \
+                        seek) holds in products that are given others";
+            survey.declare(Kind::EarlyLook, what.to_owned());
+            if saved {
+                let what =
+                    "what it wrote before it was saved, which its image does not have, no product writes";
+                survey.declare(Kind::EarlyOutput, what.to_owned());
+            }
+        }
     }
 
     /// What the program said before it was ready: of use where it does not get there.
@@ -109,19 +138,22 @@ impl Live {
         // Ours alone from here on: a program that has ended would be waited for at them.
         drop(variation);
         match begun {
-            Ok(Begun { template, process, point, survey, frozen, mappings }) => Ok(Live {
-                template,
-                process,
-                _placeholders: placeholders,
-                point,
-                survey,
-                frozen,
-                mappings,
-                prefault: OnceLock::new(),
-                learning: AtomicBool::new(false),
-                since: SystemTime::now(),
-                made: AtomicU64::new(0),
-            }),
+            Ok(Begun { template, process, point, mut survey, frozen, mappings }) => {
+                placeholders.declare(ready, image.is_some(), &mut survey);
+                Ok(Live {
+                    template,
+                    process,
+                    _placeholders: placeholders,
+                    point,
+                    survey,
+                    frozen,
+                    mappings,
+                    prefault: OnceLock::new(),
+                    learning: AtomicBool::new(false),
+                    since: SystemTime::now(),
+                    made: AtomicU64::new(0),
+                })
+            }
             Err(error) => Err(match placeholders.said() {
                 said if said.is_empty() => error,
                 said => error.and(&format!("it said: {said}")),

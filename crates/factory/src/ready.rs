@@ -24,6 +24,9 @@ pub enum Ready {
     /// The template's descriptor 0 must then be the reading end of an empty pipe whose other end somebody keeps open; what a product gets
     /// there takes its place before the call is made again. A program that waits for its input in a set of descriptors that the kernel
     /// keeps (`epoll`) cannot be copied so, for that would wait for the template's.
+    ///
+    /// What it wrote before then no product writes, and it has seen a pipe there: whoever gives products a file or a terminal finds what it
+    /// made of that (no prompt, no seeking). Both are among the hazards, here and for `stop` and `symbol`.
     Stdin,
     /// Where it sends itself `SIGSTOP`, in any language: after that call. The signal never stops it.
     Stop,

@@ -56,6 +56,10 @@ pub enum Kind {
     CachedNumber,
     /// What was random in the template is the same in all products.
     SharedRandomness,
+    /// What it wrote before it was ready, which no product writes.
+    EarlyOutput,
+    /// What it may have seen of its standard streams before it was ready, which a product's may not be like.
+    EarlyLook,
 }
 
 impl Kind {
@@ -87,6 +91,8 @@ impl Kind {
             Kind::Filter => "filter",
             Kind::CachedNumber => "cached-process-number",
             Kind::SharedRandomness => "shared-randomness",
+            Kind::EarlyOutput => "early-output",
+            Kind::EarlyLook => "early-look",
         }
     }
 }

@@ -109,6 +109,11 @@ impl Survey {
         }
     }
 
+    /// Adds what whoever asks for a product is to know, and what was found out elsewhere.
+    pub(crate) fn declare(&mut self, kind: Kind, what: String) {
+        self.hazards.push(Hazard::declared(kind, what));
+    }
+
     /// The files that its memory came from: when one is not [current](MappedFile::is_current) any more, a template is to be made anew.
     #[must_use]
     pub fn files(&self) -> &[MappedFile] {
