@@ -6,4 +6,5 @@ mod given;
 mod judge;
 mod making;
 mod marks;
+mod programs;
 mod remote;
