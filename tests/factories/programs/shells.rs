@@ -80,6 +80,23 @@ fn interpreters() {
     ]);
 }
 
+/// Programs that make threads have none yet at their entry.
+#[test]
+fn that_make_threads() {
+    let proc = |name| {
+        program(name, &[Grant::Base, Grant::Spawn]).at(&[Ready::Entry]).with(|command| {
+            command.grant(Grant::Read("/proc".into()));
+        })
+    };
+    check([
+        proc("node")
+            .run(&["-e", "console.log(6 * 7); process.exitCode = 3"])
+            .given(&["-"], "setTimeout(() => console.log(1), 1)"),
+        proc("java").run(&["-Xshare:auto", "--version"]),
+        proc("go").run(&["version"]),
+    ]);
+}
+
 /// A wrapper that stops itself where it is ready.
 #[test]
 fn where_they_stop_themselves() {
