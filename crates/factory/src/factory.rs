@@ -31,7 +31,7 @@ const PATIENCE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A sealed factory. Clones are the same factory; when the last is dropped its template and its pool end. Products that somebody holds run
-/// on; with the last of them the nursery ends that all were born in, and with that everything that they left behind.
+/// on; with the last copy of a template the nursery ends that they were born in, and with that everything that they left behind.
 ///
 /// Whoever holds one may ask for products and ask what they reach. It gives no way into the template, nor into what a builder has put in;
 /// between parties of one user that are not confined themselves this holds for an [opaque](Options::opaque) factory only, see SECURITY.md.
@@ -76,7 +76,7 @@ pub struct Verifier {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) sealed: Sealed,
-    /// What all of its processes are born in, unless each has a root of its own.
+    /// What its cold products are born in, unless each has a root of its own. A template and its copies have one of theirs.
     pub(crate) nursery: Nursery,
     pub(crate) options: Options,
     pub(crate) adapter: Option<Arc<dyn Adapter>>,
@@ -358,10 +358,9 @@ impl Inner {
         let ready = self.options.ready.as_ref();
         let ready =
             ready.ok_or_else(|| Error::new("factory: template", "a cold factory has none", Fault::Caller))?;
-        // In a root of its own, or the first in a nursery that is the factory's alone.
-        let alone = self.own_nursery().is_none() || self.counters.read(0).templates == 0;
-        let image = self.image.as_ref();
-        match Live::make(&self.sealed, &self.options, ready, self.own_nursery(), alone, image) {
+        // In a root or a nursery that is its own: there every other process is one that it made, however well that is hidden.
+        let nursery = self.own_nursery().map(|_| Nursery::new()).transpose()?;
+        match Live::make(&self.sealed, &self.options, ready, nursery.as_ref(), self.image.as_ref()) {
             Ok(mut live) => {
                 if let Some(adapter) = self.adapter.as_ref().filter(|adapter| adapter.acknowledges()) {
                     live.survey
@@ -472,7 +471,7 @@ impl Inner {
         options.size.min(usize::try_from(options.memory / each).unwrap_or(usize::MAX))
     }
 
-    /// The nursery that its processes are born in; none where each template, or each cold product, has a root of its own.
+    /// The nursery that its cold products are born in; none where each template, or each cold product, has a root of its own.
     pub(crate) fn own_nursery(&self) -> Option<&Nursery> {
         (!self.sealed.command().has_root()).then_some(&self.nursery)
     }

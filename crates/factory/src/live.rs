@@ -129,12 +129,11 @@ impl Live {
         options: &Options,
         ready: &Ready,
         nursery: Option<&Nursery>,
-        alone: bool,
         image: Option<&Image>,
     ) -> Result<Live> {
         let mut variation = Variation::new();
         let placeholders = Placeholders::make(&mut variation)?;
-        let begun = Live::begin(sealed, options, ready, &variation, nursery, alone, image);
+        let begun = Live::begin(sealed, options, ready, &variation, nursery, image);
         // Ours alone from here on: a program that has ended would be waited for at them.
         drop(variation);
         match begun {
@@ -167,15 +166,14 @@ impl Live {
         ready: &Ready,
         variation: &Variation,
         nursery: Option<&Nursery>,
-        alone: bool,
         image: Option<&Image>,
     ) -> Result<Begun> {
         const SET_DUMPABLE: u64 = 4;
         let (process, template) = sealed.spawn_template(variation, nursery)?;
         let mut tracee = Tracee::seize(process)?;
         let before = Expectations::at_birth(&tracee)?;
-        // Of a nursery that was made for it every other child is its own.
-        let before = if alone { before.alone() } else { before };
+        // Every other child of its nursery is its own.
+        let before = before.alone();
         let point = match image {
             Some(image) => image.restore_into(&mut tracee, template.as_fd())?,
             None => tracee.run_until_ready(ready, options.patience)?,

@@ -15,7 +15,7 @@ use crate::factory::Inner;
 use crate::live::Live;
 use crate::pool::Waiting;
 use crate::statistics::count;
-use crate::{Error, Fault, Result};
+use crate::{Error, Fault, Ready, Result};
 
 /// How often a request is made again that was lost before anything of it ran.
 const ATTEMPTS: usize = 4;
@@ -148,16 +148,18 @@ impl Request {
                 Attempt::Lost => {}
             }
         }
-        match &factory.adapter {
-            // There is no start from the beginning that an adapter could give a job to.
-            Some(_) => factory.live().and_then(|live| match self.make_warm(&live) {
-                Attempt::Made(process) => Ok(*process),
-                Attempt::Failed(error) => Err(error),
-                Attempt::Lost => {
-                    Err(Error::new("factory: template", "it ends again and again", Fault::Kernel))
-                }
-            }),
-            None => self.make_cold(),
+        // There is no start from the beginning that an adapter could give a job to, and a program that stops itself would stay stopped.
+        if factory.adapter.is_none() && factory.options.ready != Some(Ready::Stop) {
+            return self.make_cold();
+        }
+        let live = factory.live()?;
+        match self.make_warm(&live) {
+            Attempt::Made(process) => {
+                count(&factory.counters.warm);
+                Ok(*process)
+            }
+            Attempt::Failed(error) => Err(error),
+            Attempt::Lost => Err(Error::new("factory: template", "it ends again and again", Fault::Kernel)),
         }
     }
 

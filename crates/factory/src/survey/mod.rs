@@ -152,17 +152,16 @@ pub fn drain(template: &Template) -> Result<usize> {
     let mut thrown = 0;
     let mut room = [0; 4096];
     let channel = template.as_fd();
+    let closed = || Error::new("template: survey: channel", "the program closed it", Fault::NotRunnable);
+    // Nothing is sent, but what is not read any more cannot be.
+    if rustix::net::send(channel, &[], rustix::net::SendFlags::NOSIGNAL) == Err(rustix::io::Errno::PIPE) {
+        return Err(closed());
+    }
     loop {
         // What came with it is closed by the kernel, for there is no room to take it.
         let flags = rustix::net::RecvFlags::DONTWAIT;
         match rustix::net::recv(channel, &mut room[..], flags).map(|(count, _)| count) {
-            Ok(0) => {
-                return Err(Error::new(
-                    "template: survey: channel",
-                    "the program closed it",
-                    Fault::NotRunnable,
-                ));
-            }
+            Ok(0) => return Err(closed()),
             Ok(count) => thrown += count,
             Err(rustix::io::Errno::AGAIN) => return Ok(thrown),
             Err(rustix::io::Errno::INTR) => {}

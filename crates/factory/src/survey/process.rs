@@ -66,8 +66,13 @@ pub(super) fn survey(tracee: &Tracee, before: &Expectations, hazards: &mut Vec<H
         hazards.push(Hazard::refused(Kind::Credentials, "user or group that the program changed", why));
     }
     if line("Seccomp_filters") != before.filters {
-        let what = "the program put one on itself, and products have it too: what they are told to do may be refused";
-        hazards.push(Hazard::declared(Kind::Filter, what));
+        // What confines a copy is asked of the kernel by the copy, and such a filter can answer that it was done, without.
+        let why = "it could answer in the kernel's place, also to what holds each product";
+        hazards.push(Hazard::refused(
+            Kind::Filter,
+            "a filter of system calls that the program put on itself",
+            why,
+        ));
     }
     if line("x86_Thread_features").contains("shstk") {
         hazards.push(Hazard::refused(Kind::Memory, "a shadow stack", "the way into a copy leads past it"));
@@ -147,7 +152,12 @@ fn ask_in(tracee: &mut Tracee, page: u64, hazards: &mut Vec<Hazard>) -> Result<A
         (2, "a profiling timer (setitimer)"),
     ] {
         tracee.call("a timer", nr::GETITIMER, [which, page, 0, 0, 0, 0])?;
-        if tracee.word(page + 16)? != 0 || tracee.word(page + 24)? != 0 {
+        // One that comes again has no time left from its end until its signal has reached the program.
+        let mut set = false;
+        for at in [0, 8, 16, 24] {
+            set |= tracee.word(page + at)? != 0;
+        }
+        if set {
             hazards.push(Hazard::refused(Kind::Timer, name, "it is set, and no copy has it"));
         }
     }
@@ -164,6 +174,7 @@ fn ask_in(tracee: &mut Tracee, page: u64, hazards: &mut Vec<Hazard>) -> Result<A
         let why = "its owner is the template, by number";
         hazards.push(Hazard::refused(Kind::RobustLock, "a robust lock that the program holds", why));
     }
+    channel(tracee, page, hazards)?;
     const GET_THREAD_ADDRESS: u64 = 40;
     let mut known = Vec::new();
     if tracee.try_call(nr::PRCTL, [GET_THREAD_ADDRESS, page, 0, 0, 0, 0])?.is_ok() {
@@ -171,6 +182,31 @@ fn ask_in(tracee: &mut Tracee, page: u64, hazards: &mut Vec<Hazard>) -> Result<A
     }
     known.push(tracee.registers.fs_base.wrapping_add(48));
     Ok(Asked { known })
+}
+
+/// Looks whether the program has changed what comes over its channel: who sent it, when, or that descriptors do not. What comes besides is
+/// not expected there, and a descriptor among it would stay in the template and every copy.
+fn channel(tracee: &mut Tracee, page: u64, hazards: &mut Vec<Hazard>) -> Result<()> {
+    const SOL_SOCKET: u64 = 1;
+    /// Each with what it is by default: `SO_PASSCRED`, `SO_TIMESTAMP` and its kin, `SO_PASSSEC`, `SO_RXQ_OVFL`, `SO_PASSPIDFD`, `SO_PASSRIGHTS`.
+    const OPTIONS: [(u64, u32); 10] =
+        [(16, 0), (29, 0), (35, 0), (37, 0), (63, 0), (64, 0), (34, 0), (40, 0), (76, 0), (83, 1)];
+    for (option, usual) in OPTIONS {
+        tracee.write(page, &u64::from(usual).to_ne_bytes())?;
+        tracee.write(page + 8, &4u64.to_ne_bytes())?;
+        let channel = beget::Template::CHANNEL as u64;
+        // What this kernel does not have is not on; what is not there any more is told of elsewhere.
+        let asked = tracee.try_call(nr::GETSOCKOPT, [channel, SOL_SOCKET, option, page, page + 8, 0])?;
+        if asked.is_ok() && tracee.word(page)? != u64::from(usual) {
+            let why = "more would come over it than what is sent";
+            hazards.push(Hazard::refused(
+                Kind::Channel,
+                format!("option {option} of the template's channel"),
+                why,
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// How many timers of `timer_create` there are. They are numbered in turn: one is made, which tells how many there ever were, and taken away
