@@ -1,7 +1,8 @@
 //! The attacker: run inside a sandbox, it tries every way it knows to what was not granted, and says what happened.
 //!
 //! `attacker KEY=VALUE...` tries them all; `attacker list` prints the table; `attacker role=victim` and
-//! `role=idle` are the processes that the harness sets up outside as targets. `only=PREFIX` picks some.
+//! `role=idle` are the processes that the harness sets up outside as targets. `only=PREFIX` picks some; with
+//! `stop=1` it stops itself before the first.
 
 mod descriptors;
 mod files;
@@ -86,6 +87,11 @@ fn main() {
         Some("victim") => victim::victim(&keys),
         Some("idle") => victim::idle(),
         _ => {}
+    }
+    if keys.contains_key("stop") {
+        // Ready: what follows happens in each copy.
+        // SAFETY: a plain call.
+        unsafe { libc::raise(libc::SIGSTOP) };
     }
     let fd = keys.get("result").and_then(|v| v.parse().ok()).unwrap_or(1);
     // SAFETY: the descriptor was named to us for this one purpose, and nothing else here closes it.
