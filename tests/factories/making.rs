@@ -9,20 +9,24 @@ use beget_factory::{Factory, Options, Pool, Ready};
 /// More than anything here takes; a wait as long as this has failed.
 const LONG: Duration = Duration::from_secs(60);
 
-fn cat(options: Options) -> Factory {
+pub(crate) fn cat(options: Options) -> Factory {
+    try_cat(options).expect("a factory")
+}
+
+pub(crate) fn try_cat(options: Options) -> beget_factory::Result<Factory> {
     let mut command = Command::new("/bin/cat");
     command.grant(Grant::Base);
     let mut builder = Factory::builder(command);
     builder.options(options);
-    builder.seal().expect("a factory")
+    builder.seal()
 }
 
-fn warm(ready: Ready) -> Options {
+pub(crate) fn warm(ready: Ready) -> Options {
     Options { ready: Some(ready), ..Options::default() }
 }
 
 /// Has a product copy this text, and gives what it wrote.
-fn copied(factory: &Factory, text: &str) -> String {
+pub(crate) fn copied(factory: &Factory, text: &str) -> String {
     let (input, mut feed) = std::io::pipe().expect("a pipe");
     std::io::Write::write_all(&mut feed, text.as_bytes()).expect("room");
     drop(feed);
@@ -35,12 +39,22 @@ fn copied(factory: &Factory, text: &str) -> String {
     beget_tests::text(&output.stdout)
 }
 
-fn kill(number: u32) {
-    // SAFETY: sends a signal to a process of this test's.
-    unsafe { libc::kill(number as i32, libc::SIGKILL) };
+pub(crate) fn kill(number: u32) {
+    signal(number, libc::SIGKILL);
 }
 
-fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) fn signal(number: u32, signal: i32) {
+    // SAFETY: sends a signal to a process of this test's.
+    unsafe { libc::kill(number as i32, signal) };
+}
+
+pub(crate) fn lives(number: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+    // One that has ended and that nobody has reaped yet does not.
+    !status.is_empty() && !status.contains("\nState:\tZ")
+}
+
+pub(crate) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let until = Instant::now() + LONG;
     while !is() {
         assert!(Instant::now() < until, "{what}");
@@ -158,7 +172,7 @@ fn with_the_last_who_holds_it_everything_ends_but_what_somebody_holds() {
     let number = product.id();
     let born = born(&factory);
     assert!(born.len() >= 5, "{born:?}");
-    let lives = |number: &u32| std::path::Path::new(&format!("/proc/{number}")).exists();
+    let lives = |number: &u32| lives(*number);
     drop((request, factory));
     eventually("nobody left", || born.iter().filter(|one| **one != number).all(|one| !lives(one)));
     std::io::Write::write_all(product.stdin.as_mut().expect("a pipe"), b"still here").expect("it reads");

@@ -1,8 +1,11 @@
 //! The service under load and under fire: many clients and many domains, hostile clients beside honest ones, and SIGKILL for everybody at
 //! any moment.
 //!
+//! The same for factories.
+//!
 //! `BEGET_STORM` is how many seconds a storm lasts, `BEGET_LOAD` how many domains live at once.
 
+mod factories;
 mod hostile;
 mod kills;
 mod load;
@@ -116,7 +119,7 @@ impl Drop for Running {
     }
 }
 
-fn reap_orphans() {
+pub(crate) fn reap_orphans() {
     // SAFETY: no pointer is given.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
 }

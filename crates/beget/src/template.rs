@@ -106,6 +106,9 @@ impl Template {
         let (link, theirs) = pair()?;
         let (birth, steps) = self.bear(part, theirs)?;
         let channel = Channel::of_copy(link);
+        if let Some(patience) = self.nursery.inner.patience() {
+            channel.set_patience(patience)?;
+        }
         Ok(Product { birth, channel, first: Some(steps), held: Arc::clone(&self.hold.prepared.held) })
     }
 
@@ -189,10 +192,31 @@ impl Product {
     /// Those of the operations; one that has ended.
     pub fn wait_ready(&mut self) -> Result<()> {
         let Some(steps) = self.first.take() else { return Ok(()) };
-        match self.channel.hear()? {
+        match self.hear()? {
             Taken::Done(_) => Ok(()),
             Taken::Left => Err(gone()),
             Taken::Failed(fault) => Err(tell(fault, &steps)),
+        }
+    }
+
+    /// Sends a part; one that does not take it in time has run nothing, and is as good as gone.
+    fn say(&mut self, plan: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        self.channel.say(Template::CHANNEL as u32, plan, descriptors).map_err(|error| match error.errno() {
+            Some(errno) if errno == Errno::EAGAIN.0 => gone(),
+            _ => error,
+        })
+    }
+
+    /// What came of a part. One that somebody stopped is killed when its time is over: what it said before that still counts, so that it is
+    /// known whether any of its program ran.
+    fn hear(&mut self) -> Result<Taken> {
+        const SIGKILL: i32 = 9;
+        match self.channel.hear() {
+            Err(error) if error.errno() == Some(Errno::EAGAIN.0) => {
+                let _ = beget_sys::wait::send_signal(self.as_fd(), SIGKILL);
+                self.channel.hear()
+            }
+            heard => heard,
         }
     }
 
@@ -218,9 +242,9 @@ impl Product {
         let plan = part.encode();
         part.check(&plan)?;
         // Before it is known whether it is ready: it reads one after the other.
-        self.channel.say(Template::CHANNEL as u32, &plan, &part.descriptors)?;
+        self.say(&plan, &part.descriptors)?;
         self.wait_ready()?;
-        let taken = self.channel.hear()?;
+        let taken = self.hear()?;
         become_process(self.birth, taken, &part.writer.steps, self.held)
     }
 }
@@ -249,7 +273,8 @@ impl Construct for Product {
         self.wait_ready()?;
         let plan = part.encode();
         part.check(&plan)?;
-        match self.channel.tell(Template::CHANNEL as u32, &plan, &part.descriptors)? {
+        self.say(&plan, &part.descriptors)?;
+        match self.hear()? {
             Taken::Done(answers) => part.read_answers(&answers),
             Taken::Failed(Failed { op, errno }) => Err(tell(Failed { op, errno }, &part.writer.steps)),
             Taken::Left => Err(gone()),

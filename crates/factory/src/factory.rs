@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use beget::{Nursery, Process, Sealed};
+use beget::{Nursery, Sealed};
 
 use crate::adapter::Adapter;
 use crate::brand::Brand;
@@ -32,6 +32,11 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// A sealed factory. Clones are the same factory; when the last is dropped its template and its pool end. Products that somebody holds run
 /// on; with the last copy of a template the nursery ends that they were born in, and with that everything that they left behind.
+///
+/// Whoever may send signals to its processes can end or stop them at any moment. A request that is lost so before anything of it ran is made
+/// again, by another template, in another nursery; one that ran is told as it went, and is never run twice. What is stopped counts as lost
+/// after [`Options::answer`]. Where template after template ends without a product, the next is made after a pause, and requests start from
+/// the beginning meanwhile.
 ///
 /// Whoever holds one may ask for products and ask what they reach. It gives no way into the template, nor into what a builder has put in;
 /// between parties of one user that are not confined themselves this holds for an [opaque](Options::opaque) factory only, see SECURITY.md.
@@ -77,7 +82,9 @@ pub struct Verifier {
 pub(crate) struct Inner {
     pub(crate) sealed: Sealed,
     /// What its cold products are born in, unless each has a root of its own. A template and its copies have one of theirs.
-    pub(crate) nursery: Nursery,
+    nursery: RwLock<Nursery>,
+    /// The process that sealed it: a copy of that shares its channels, and is to leave them alone.
+    creator: u32,
     pub(crate) options: Options,
     pub(crate) adapter: Option<Arc<dyn Adapter>>,
     inventory: Inventory,
@@ -124,7 +131,8 @@ impl Factory {
     ) -> Result<Factory> {
         let inner = Arc::new(Inner {
             sealed,
-            nursery: Nursery::new()?,
+            nursery: RwLock::new(nursery(&options)?),
+            creator: std::process::id(),
             options,
             adapter,
             inventory,
@@ -188,7 +196,7 @@ impl Factory {
         if let Some(image) = &inner.image {
             return image.copy_into(file);
         }
-        Live::save(&inner.sealed, &inner.options, ready, inner.own_nursery(), (note, file))
+        Live::save(&inner.sealed, &inner.options, ready, inner.own_nursery()?.as_ref(), (note, file))
     }
 
     /// What it has done.
@@ -202,11 +210,13 @@ impl Factory {
     /// # Errors
     /// Those of making one; the old one serves on then. A cold factory has none.
     pub fn replace(&self) -> Result<()> {
+        self.inner.check_own()?;
         if self.inner.options.ready.is_none() {
             return Err(Error::new("factory: template", "a cold factory has none", Fault::Caller));
         }
         let mut making = lock(&self.inner.making);
         self.inner.make(&mut making)?;
+        drop(making);
         count(&self.inner.counters.replaced);
         Ok(())
     }
@@ -298,14 +308,32 @@ impl Holes for Verifier {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.check_own().is_err() {
+            // What waits and serves is another process's, which goes on with it; and a thread that had a lock is not in this one.
+            std::mem::forget(Arc::clone(&self.pool));
+            let warm = self.warm.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(warm.take());
+            return;
+        }
         drop(self.pool.close());
     }
 }
 
 impl Inner {
-    pub(crate) fn mark(&self, process: &Process) -> Result<()> {
-        use std::os::fd::AsFd;
-        lock(&self.brand).mark(process.id(), process.as_fd())
+    pub(crate) fn mark(&self, number: u32, pidfd: BorrowedFd<'_>) -> Result<()> {
+        lock(&self.brand).mark(number, pidfd)
+    }
+
+    /// Refuses the copy that a process made of itself (`fork`), before anything is taken of what the two share.
+    ///
+    /// # Errors
+    /// In such a copy.
+    pub(crate) fn check_own(&self) -> Result<()> {
+        if self.creator == std::process::id() {
+            return Ok(());
+        }
+        let words = "it belongs to the process that this one is a copy of";
+        Err(Error::new("factory", words, Fault::Caller))
     }
 
     /// The template that serves; makes one where there is none any more, or another is due.
@@ -353,14 +381,22 @@ impl Inner {
         }
     }
 
+    /// The same for one that did not do what it was asked to, if it is so.
+    pub(crate) fn lost_if_ended(&self, live: &Arc<Live>) {
+        if !live.serves() {
+            self.lost(live);
+        }
+    }
+
     /// Makes a template and has it serve instead of the present one, whose last products are made by whoever holds it still.
     fn make(&self, making: &mut Making) -> Result<Arc<Live>> {
         let ready = self.options.ready.as_ref();
         let ready =
             ready.ok_or_else(|| Error::new("factory: template", "a cold factory has none", Fault::Caller))?;
         // In a root or a nursery that is its own: there every other process is one that it made, however well that is hidden.
-        let nursery = self.own_nursery().map(|_| Nursery::new()).transpose()?;
-        match Live::make(&self.sealed, &self.options, ready, nursery.as_ref(), self.image.as_ref()) {
+        let own = if self.sealed.command().has_root() { None } else { Some(nursery(&self.options)) };
+        let own = own.transpose().inspect_err(|error| making.wait_longer(Some(error.clone())))?;
+        match Live::make(&self.sealed, &self.options, ready, own.as_ref(), self.image.as_ref()) {
             Ok(mut live) => {
                 if let Some(adapter) = self.adapter.as_ref().filter(|adapter| adapter.acknowledges()) {
                     live.survey
@@ -416,6 +452,13 @@ impl Making {
     }
 }
 
+/// What a factory's processes are born in.
+fn nursery(options: &Options) -> Result<Nursery> {
+    let nursery = Nursery::new()?;
+    nursery.set_patience(options.answer)?;
+    Ok(nursery)
+}
+
 /// Fills the pool of a factory as long as somebody holds that.
 fn keep_pool(factory: &Weak<Inner>) {
     let (mut filling, mut idled) = (true, false);
@@ -433,6 +476,8 @@ fn keep_pool(factory: &Weak<Inner>) {
                 (filling, idled) = (true, false);
                 let Some(inner) = factory.upgrade() else { return };
                 Inner::learn(&inner);
+                // Where products are asked for all the time there is no other moment for this.
+                inner.look_after();
                 let pause = Duration::from_secs(1) / options.refill_rate.max(1);
                 match inner.bear_waiting() {
                     Ok(()) if missing == 1 => filling = false,
@@ -471,9 +516,20 @@ impl Inner {
         options.size.min(usize::try_from(options.memory / each).unwrap_or(usize::MAX))
     }
 
-    /// The nursery that its cold products are born in; none where each template, or each cold product, has a root of its own.
-    pub(crate) fn own_nursery(&self) -> Option<&Nursery> {
-        (!self.sealed.command().has_root()).then_some(&self.nursery)
+    /// The nursery that its cold products are born in, another where that was killed; none where each has a root of its own.
+    pub(crate) fn own_nursery(&self) -> Result<Option<Nursery>> {
+        if self.sealed.command().has_root() {
+            return Ok(None);
+        }
+        let present = self.nursery.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if !present.has_ended() {
+            return Ok(Some(present));
+        }
+        let mut place = self.nursery.write().unwrap_or_else(PoisonError::into_inner);
+        if place.has_ended() {
+            *place = nursery(&self.options)?;
+        }
+        Ok(Some(place.clone()))
     }
 
     /// Whether nobody can see that a product ran: it looks at names and attributes at most, and marks files.
@@ -516,11 +572,7 @@ impl Inner {
 
     fn bear_waiting(&self) -> Result<()> {
         let live = self.live()?;
-        let product = live.product(true).inspect_err(|_| {
-            if !live.serves() {
-                self.lost(&live);
-            }
-        })?;
+        let product = live.product(true).inspect_err(|_| self.lost_if_ended(&live))?;
         drop(self.pool.put(Waiting { product, live }));
         Ok(())
     }

@@ -107,6 +107,8 @@ pub(crate) struct Live {
     pub(crate) since: SystemTime,
     /// How many products it has made.
     pub(crate) made: AtomicU64,
+    /// It was asked, and its channel was closed: it has ended, or is about to, or did not answer in time.
+    gone: AtomicBool,
 }
 
 /// The parts of a template that has begun to serve.
@@ -117,6 +119,13 @@ struct Begun {
     survey: Survey,
     frozen: Frozen,
     mappings: Vec<Mapping>,
+}
+
+/// It ends with its channel; one that somebody has stopped would see that only when it goes on.
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+    }
 }
 
 impl Live {
@@ -151,6 +160,7 @@ impl Live {
                     learning: AtomicBool::new(false),
                     since: SystemTime::now(),
                     made: AtomicU64::new(0),
+                    gone: AtomicBool::new(false),
                 })
             }
             Err(error) => Err(match placeholders.said() {
@@ -170,6 +180,9 @@ impl Live {
     ) -> Result<Begun> {
         const SET_DUMPABLE: u64 = 4;
         let (process, template) = sealed.spawn_template(variation, nursery)?;
+        if nursery.is_none() {
+            template.nursery().set_patience(options.answer)?;
+        }
         let mut tracee = Tracee::seize(process)?;
         let before = Expectations::at_birth(&tracee)?;
         // Every other child of its nursery is its own.
@@ -221,19 +234,12 @@ impl Live {
 
     /// Whether it still serves.
     pub(crate) fn serves(&self) -> bool {
-        !self.ends_within(&Timespec::default())
-    }
-
-    /// The same of one that has just lost a product: when it was killed its channel is closed a while before its end is known.
-    pub(crate) fn serves_on(&self) -> bool {
-        const MOST: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-        !self.ends_within(&MOST)
-    }
-
-    fn ends_within(&self, time: &Timespec) -> bool {
+        if self.gone.load(Ordering::Relaxed) {
+            return false;
+        }
         // Its channel is readable for a moment whenever it answers its nursery.
         let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
-        !matches!(poll(&mut watched, Some(time)), Ok(0))
+        matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
     }
 
     /// Whether one of the files that it was made from is another now.
@@ -247,7 +253,11 @@ impl Live {
         if let Some(prefault) = self.prefault.get().filter(|prefault| ahead && !prefault.writes.is_empty()) {
             part.populate(true, &prefault.writes);
         }
-        let product = self.template.product(&part)?;
+        let product = self.template.product(&part).inspect_err(|error| {
+            // It may take a moment still until its process is seen to have ended; one that was stopped has not.
+            let closed = error.errno() == Some(beget_sys::Errno::EPIPE.0);
+            self.gone.fetch_or(closed, Ordering::Relaxed);
+        })?;
         self.made.fetch_add(1, Ordering::Relaxed);
         Ok(product)
     }

@@ -49,6 +49,9 @@ pub struct Options {
     pub ready: Option<Ready>,
     /// How long the program may take until it is there.
     pub patience: Duration,
+    /// How long the template, a product that is told what it is given, or their nursery may take to answer. One that somebody stopped is ended
+    /// then and another made, so that no request waits for ever.
+    pub answer: Duration,
     /// Products are closed to other processes of their user before their first instruction: no debugger, no crash report, and no way in for
     /// builder or requestor. Without it isolation between parties of one user is no boundary.
     pub opaque: bool,
@@ -65,6 +68,7 @@ impl Default for Options {
         Options {
             ready: None,
             patience: Duration::from_secs(60),
+            answer: Duration::from_secs(10),
             opaque: true,
             frozen: true,
             pool: Pool::default(),

@@ -75,6 +75,19 @@ enum Attempt {
     Failed(Error),
 }
 
+/// A product that was told everything, and runs.
+struct Told {
+    process: Process,
+    exchange: Option<Exchange>,
+    provision: Provision,
+}
+
+/// Ends one that came to nothing.
+fn end(process: &Process) {
+    let _ = process.kill();
+    let _ = process.wait_shared();
+}
+
 impl Request {
     pub(crate) fn new(factory: Arc<Inner>) -> Request {
         Request { factory, variation: Variation::new(), unique: false }
@@ -103,13 +116,13 @@ impl Request {
     /// # Errors
     /// What the ready point cannot be given any more (arguments, variables); a stream or number that the program has closed, or put something of its
     /// own at, before it was ready, and which stays as it left it where nothing is asked for; a limit that is wider than the builder's; a product that is
-    /// to be unique of a factory whose are not; those of the kernel's. Nothing is left of it then, in its cgroup neither.
+    /// to be unique of a factory whose are not; those of the kernel's; one whose nursery was killed while it ran already; a process that is a
+    /// copy (`fork`) of the one that sealed the factory. Nothing is left of it then, in its cgroup neither.
     pub fn start(&self) -> Result<Process> {
+        self.factory.check_own()?;
         let made = self.make();
-        let counters = &self.factory.counters;
-        match &made {
-            Ok(process) => self.factory.mark(process)?,
-            Err(_) => count(&counters.failed),
+        if made.is_err() {
+            count(&self.factory.counters.failed);
         }
         made
     }
@@ -144,8 +157,7 @@ impl Request {
                     return Ok(*process);
                 }
                 Attempt::Failed(error) => return Err(error),
-                Attempt::Lost if !live.serves_on() => factory.lost(&live),
-                Attempt::Lost => {}
+                Attempt::Lost => factory.lost_if_ended(&live),
             }
         }
         // There is no start from the beginning that an adapter could give a job to, and a program that stops itself would stay stopped.
@@ -164,7 +176,10 @@ impl Request {
     }
 
     fn make_cold(&self) -> Result<Process> {
-        let process = self.factory.sealed.spawn(&self.variation, self.factory.own_nursery())?;
+        let nursery = self.factory.own_nursery()?;
+        let process = self.factory.sealed.spawn(&self.variation, nursery.as_ref())?;
+        // It runs already, and nobody would hold it.
+        self.factory.mark(process.id(), process.as_fd()).inspect_err(|_| end(&process))?;
         count(&self.factory.counters.cold);
         Ok(process)
     }
@@ -180,16 +195,20 @@ impl Request {
 
     /// Tells a copy what is this request's alone, and to go on.
     fn tell(&self, live: &Live, product: Option<Product>) -> Attempt {
-        let told = self.try_tell(live, product);
-        match told {
-            Ok(process) => Attempt::Made(Box::new(process)),
+        match self.try_tell(live, product) {
+            Ok(Told { process, exchange, provision }) => match self.finish(process, exchange, provision) {
+                Ok(process) => Attempt::Made(Box::new(process)),
+                // Of one that was told to go on something may have run: it is not made again, whatever the error.
+                Err(error) => Attempt::Failed(error),
+            },
             // Its channel was closed before it could be told to go on.
             Err(error) if error.errno() == Some(beget_sys::Errno::EPIPE.0) => Attempt::Lost,
             Err(error) => Attempt::Failed(error),
         }
     }
 
-    fn try_tell(&self, live: &Live, product: Option<Product>) -> Result<Process> {
+    /// Everything up to its going on: an error of this says that nothing of it ran.
+    fn try_tell(&self, live: &Live, product: Option<Product>) -> Result<Told> {
         // What can be wrong with the request itself shows before there is a copy.
         let mut provision = self.factory.sealed.provide(&live.template, &self.variation)?;
         self.respect(live, &mut provision)?;
@@ -210,14 +229,19 @@ impl Request {
             Some(product) => product,
             None => live.product(false)?,
         };
+        // Before it runs: it is not to be had without its brand.
+        self.factory.mark(product.id(), product.as_fd())?;
         let process = product.start_with(&live.template, part, &registers)?;
-        // The copy's alone from here on: its end is seen.
-        drop(theirs);
+        // The copy's end of the line is its alone from here on, and its closing is seen.
+        Ok(Told { process, exchange, provision })
+    }
+
+    /// What is left to do when it runs.
+    fn finish(&self, process: Process, exchange: Option<Exchange>, provision: Provision) -> Result<Process> {
         if let Some(exchange) = exchange
             && let Err(error) = exchange.finish(self.factory.options.patience)
         {
-            let _ = process.kill();
-            let _ = process.wait_shared();
+            end(&process);
             return Err(error);
         }
         provision.hand_over(process)

@@ -1,6 +1,7 @@
 //! Our end of an embryo's channel: a part goes, an answer comes.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use beget_plan::Fault as Failed;
 use beget_plan::link::Link;
@@ -57,6 +58,15 @@ impl Channel {
         Channel { link, place: Some(Place::somewhere()) }
     }
 
+    /// Sets how long one answer, and room for what is sent, may be waited for: past that it is [late].
+    pub(crate) fn set_patience(&self, patience: Duration) -> Result<()> {
+        use rustix::net::sockopt::{Timeout, set_socket_timeout};
+        [Timeout::Recv, Timeout::Send]
+            .into_iter()
+            .try_for_each(|way| set_socket_timeout(&self.link, way, Some(patience)))
+            .map_err(|errno| Error::io("embryo: patience", errno))
+    }
+
     /// Where things are in it: what it says first of all.
     pub(crate) fn place(&mut self) -> Result<&Place> {
         if self.place.is_none() {
@@ -96,13 +106,18 @@ impl Channel {
         match self.link.send(header, body, descriptors) {
             Ok(()) => Ok(()),
             Err(Errno::EPIPE) => Err(gone()),
+            Err(Errno::EAGAIN) => Err(late()),
             Err(errno) => Err(failed(errno)),
         }
     }
 
     /// Waits for what comes of the next part that was sent.
     pub(crate) fn hear(&mut self) -> Result<Taken> {
-        match self.link.receive(true).map_err(failed)? {
+        let came = self.link.receive(true).map_err(|errno| match errno {
+            Errno::EAGAIN => late(),
+            other => failed(other),
+        })?;
+        match came {
             None => Ok(Taken::Left),
             Some(answer) if answer.header.kind == kind::ANSWER => match answer.header.words {
                 [_, 0, ..] => Ok(Taken::Done(answer.body)),
@@ -125,6 +140,11 @@ fn failed(errno: Errno) -> Error {
 
 pub(crate) fn gone() -> Error {
     Error::new("embryo", "it has ended", Fault::Kernel).with_errno(Errno::EPIPE)
+}
+
+/// It did not answer within its patience.
+fn late() -> Error {
+    Error::new("embryo", "it did not answer in time", Fault::Kernel).with_errno(Errno::EAGAIN)
 }
 
 fn confused() -> Error {

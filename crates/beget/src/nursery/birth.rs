@@ -72,8 +72,14 @@ impl Inner {
         drop(spare);
         let mut deliveries = Vec::with_capacity(requests.len());
         let mut unheld = Vec::new();
+        // A template that does not answer its nursery loses its channel, and with that the nursery has an answer.
+        let late = || {
+            for template in requests.iter().filter_map(|request| request.template) {
+                let _ = rustix::net::shutdown(template, rustix::net::Shutdown::Both);
+            }
+        };
         while deliveries.len() < requests.len() {
-            let answer = self.answer(&mut channel)?;
+            let answer = self.answer(&mut channel, late)?;
             let lost = answer.lost;
             let mut pidfds = answer.descriptors.into_iter();
             for at in (0..answer.body.len()).step_by(Born::SIZE) {

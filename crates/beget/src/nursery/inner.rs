@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     /// Somebody wants what has come sorted, and could not have the channel.
     missed: AtomicBool,
     closed: AtomicBool,
+    /// How long an answer may take, if not for ever.
+    patience: OnceLock<Duration>,
     /// What it and all that it reaped used, once it has ended.
     usage: OnceLock<Usage>,
     /// Where tasks wait for news.
@@ -157,6 +159,7 @@ impl Inner {
             channel: Mutex::default(),
             missed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            patience: OnceLock::new(),
             usage: OnceLock::new(),
             #[cfg(feature = "tokio")]
             watches: crate::tokio::Watches::default(),
@@ -243,8 +246,11 @@ impl Inner {
         })
     }
 
-    /// Waits for the next answer.
-    pub(super) fn answer(&self, channel: &mut Channel) -> Result<Message> {
+    /// Waits for the next answer. Where there is a patience and it is over, has `late` called, once: what the nursery may be waiting for is
+    /// to be ended then. A nursery that does not answer after that either is given up.
+    pub(super) fn answer(&self, channel: &mut Channel, late: impl Fn()) -> Result<Message> {
+        let begun = Instant::now();
+        let (mut woken, mut told) = (false, false);
         loop {
             if let Some(answer) = channel.answers.pop_front() {
                 return Ok(answer);
@@ -252,8 +258,37 @@ impl Inner {
             if self.is_closed() {
                 return Err(gone());
             }
+            // Comes back now and then where there is a patience.
             self.sort(channel, true);
+            let Some(patience) = self.patience().filter(|_| channel.answers.is_empty()) else { continue };
+            let waited = begun.elapsed();
+            if waited >= patience * 2 {
+                self.note_end();
+                let words = format!("it did not answer in {} ms, and was given up", waited.as_millis());
+                return Err(Error::new("nursery", words, Fault::Kernel).with_errno(Errno::EPIPE));
+            }
+            if waited >= patience / 4 && !woken {
+                woken = true;
+                self.wake();
+            }
+            if waited >= patience && !told {
+                told = true;
+                late();
+            }
         }
+    }
+
+    /// Sets how long an answer may take from now on. The first that is set holds.
+    pub(super) fn set_patience(&self, patience: Duration) -> Result<()> {
+        let step = (patience / 8).max(Duration::from_millis(1));
+        rustix::net::sockopt::set_socket_timeout(&self.link, rustix::net::sockopt::Timeout::Recv, Some(step))
+            .map_err(|errno| Error::io("nursery: patience", errno))?;
+        let _ = self.patience.set(patience);
+        Ok(())
+    }
+
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.patience.get().copied()
     }
 
     /// Takes what has come, and if `wait` the next thing to come.
@@ -295,6 +330,8 @@ impl Inner {
             let mut watched = [PollFd::new(&self.link, PollFlags::IN)];
             let _ = poll(&mut watched, Some(&time));
             if left.is_zero() {
+                // Somebody may have stopped it.
+                self.wake();
                 return news.ended();
             }
             if self.channel.try_lock().is_err() {
@@ -468,6 +505,7 @@ fn failed(errno: Errno) -> Error {
 
 fn gone() -> Error {
     Error::new("nursery", "it has ended, and what was born in it with it", Fault::Kernel)
+        .with_errno(Errno::EPIPE)
 }
 
 /// Executes the stub as a nursery, in a child of this process that holds the channel and nothing else.

@@ -107,6 +107,16 @@ impl Nursery {
         self.inner.number()
     }
 
+    /// Sets how long it, its templates and their products may take to answer; without this they may for ever. What was stopped by somebody is
+    /// ended then, and what was asked for fails: a template's channel is closed, a product killed, and a nursery that does not go on when it
+    /// is told to is given up. The first that is set holds.
+    ///
+    /// # Errors
+    /// Those of its socket.
+    pub fn set_patience(&self, patience: std::time::Duration) -> Result<()> {
+        self.inner.set_patience(patience)
+    }
+
     /// Whether it has ended, or was killed by somebody: then nothing can be born in it.
     #[must_use]
     pub fn has_ended(&self) -> bool {
