@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use beget::{Command, Grant, Process, Stdio};
+use beget_factory::adapter::Perl;
 use beget_factory::{Factory, Options, Pool, Ready};
 
 /// More than anything here takes; a wait as long as this has failed.
@@ -211,4 +212,43 @@ fn it_tells_how_it_makes_its_products() {
         "{text}"
     );
     assert_eq!(cat(Options::default()).facts().template, None);
+}
+
+/// The bytes that each product of this factory has before it is asked for, once that is learned.
+fn learned(factory: &Factory) -> u64 {
+    let mut bytes = None;
+    eventually("it is learned what products write to", || {
+        bytes = factory.facts().template.and_then(|template| template.prefault);
+        bytes.is_some()
+    });
+    bytes.unwrap_or_default()
+}
+
+#[test]
+fn a_rehearsal_shows_what_products_write_to() {
+    let shell = |rehearsal: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.grant(Grant::Base);
+        let mut builder = Factory::builder(command);
+        let rehearsal = rehearsal.as_bytes().to_vec();
+        builder.options(Options { pool: Pool::of(2), rehearsal, ..warm(Ready::Stdin) });
+        builder.seal().expect("a factory")
+    };
+    let loops = "f() { x=$(($x + 1)); }; for i in 1 2 3; do f $i; case $x in 3) echo $x;; esac; done\n";
+    let (without, with) = (shell(""), shell(loops));
+    let bytes = [learned(&without), learned(&with)];
+    assert!(bytes[0] > 0 && bytes[1] > bytes[0], "{bytes:?}");
+    // Nothing of it is in a product.
+    assert_eq!(copied(&with, "f || echo ${x-none}\n"), "none\n");
+}
+
+#[test]
+fn a_runtime_rehearses_a_job() {
+    let mut command = Command::new("/usr/bin/perl");
+    command.grant(Grant::Base);
+    let mut builder = Factory::builder(command);
+    builder.options(Options { pool: Pool::of(2), ..Options::default() }).adapter(Perl::new());
+    let factory = builder.seal().expect("a factory");
+    assert!(learned(&factory) > 0);
+    assert_eq!(copied(&factory, "print 1 + 1;"), "2");
 }

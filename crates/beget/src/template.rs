@@ -244,6 +244,7 @@ impl Product {
         // Before it is known whether it is ready: it reads one after the other.
         self.say(&plan, &part.descriptors)?;
         self.wait_ready()?;
+        self.channel.await_answer();
         let taken = self.hear()?;
         become_process(self.birth, taken, &part.writer.steps, self.held)
     }

@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use beget::{Nursery, Sealed};
+use beget::{Nursery, Sealed, Variation};
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, Exchange};
 use crate::brand::Brand;
 use crate::facts::{Facts, TemplateFacts};
 use crate::judge::{Confinement, Hole, HoleIdentity, Holes, Inventory};
-use crate::live::Live;
+use crate::live::{Live, Rehearsal};
 use crate::memory::Frozen;
 use crate::options::Options;
 use crate::pool::{Errand, Pool, Waiting};
-use crate::request::Request;
+use crate::request::{Request, pairs};
 use crate::saved::{Image, Info};
 use crate::statistics::{Counters, Statistics, count};
 use crate::survey::{Hazard, Kind};
@@ -537,13 +537,22 @@ impl Inner {
         self.inventory.answer().holes.iter().all(|hole| matches!(hole.identity.kind(), "metadata" | "marks"))
     }
 
+    /// What a copy of `live` is given to be learned from: the sealed command's own variables, and no arguments more.
+    fn rehearsal(&self, live: &Live) -> Result<Rehearsal> {
+        let input = self.options.rehearsal.clone();
+        let Some(adapter) = &self.adapter else { return Ok(Rehearsal { input, job: None }) };
+        let provision = self.sealed.provide(&live.template, &Variation::new())?;
+        let job = Exchange::begin(adapter.name(), &adapter.job(&[], &pairs(&provision))?)?;
+        Ok(Rehearsal { input, job: Some(job) })
+    }
+
     /// Has the template that serves learn what its copies write to: by one that runs and that nobody sees. Beside everything else, for whether nobody
     /// sees it is known only when granted folders were looked through. What waits already is told when it is known.
     fn learn(factory: &Arc<Inner>) {
         let Some(live) = factory.serving().filter(|live| live.is_to_learn()) else { return };
         let inner = Arc::clone(factory);
         let learn = move || {
-            live.learn(inner.adapter.is_none() && inner.is_unseen());
+            live.learn(inner.is_unseen().then(|| inner.rehearsal(&live)).and_then(Result::ok));
             inner.pool.each(|one| one.live.write_ahead(&mut one.product));
         };
         // Without a thread products wait without it.

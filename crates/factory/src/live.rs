@@ -4,7 +4,7 @@
 //! end is certain, for the thread that traces it holds it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use beget::{Construct, Nursery, Part, Process, Product, Sealed, Stdio, Template,
 use beget_sys::nr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::adapter::{Exchange, JOB};
 use crate::memory::{self, Frozen, Mapping, Prefault};
 use crate::options::Options;
 use crate::ready::{Point, Ready};
@@ -301,27 +302,47 @@ impl Live {
 
     /// Learns what products write to and read from one that is given nothing, and whose end nobody waits for. `unseen`: it can tell nobody what
     /// it does, so that nobody sees that it ran; else nothing is learned.
-    pub(crate) fn learn(&self, unseen: bool) {
-        /// Longer than most that has an empty input.
+    pub(crate) fn learn(&self, rehearsal: Option<Rehearsal>) {
+        /// Longer than most that is worth to be learned from takes.
         const MOST: Duration = Duration::from_millis(500);
-        let learned = unseen.then(|| self.learn_once(MOST).unwrap_or_default());
+        let learned = rehearsal.map(|rehearsal| self.learn_once(&rehearsal, MOST).unwrap_or_default());
         let _ = self.prefault.set(learned.unwrap_or_default());
     }
 
-    fn learn_once(&self, most: Duration) -> Result<Prefault> {
+    fn learn_once(&self, rehearsal: &Rehearsal, most: Duration) -> Result<Prefault> {
         let mut first = self.template.first_part();
         // Nothing that is a requestor's is in it.
         first.set_dumpable(true);
         let product = self.template.product(&first)?;
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null");
-        let null = null.map_err(|error| Error::io("factory: learning", error))?;
+        let failed = |error| Error::io("factory: learning", error);
+        let null = std::fs::File::options().write(true).open("/dev/null").map_err(failed)?;
+        let (input, mut feed) = std::io::pipe().map_err(failed)?;
+        feed.write_all(&rehearsal.input).map_err(failed)?;
+        drop(feed);
         let fresh = self.survey.fresh()?;
         let mut part = Part::new();
         fresh.add_to(&mut part);
-        for slot in (0..3).filter(|slot| self.survey.taken(*slot).is_none()) {
-            part.grant(slot, null.as_fd());
+        for (slot, file) in (0..).zip([input.as_fd(), null.as_fd(), null.as_fd()]) {
+            if self.survey.taken(slot).is_none() {
+                part.grant(slot, file);
+            }
         }
-        let registers = self.point.rewrite(&mut part, None, None)?;
+        let registers = match &rehearsal.job {
+            Some((_, theirs)) => {
+                part.grant(JOB, theirs.as_fd());
+                Vec::new()
+            }
+            None => self.point.rewrite(&mut part, None, None)?,
+        };
         memory::learn(product, &self.template, &self.mappings, &part, &registers, most)
     }
+}
+
+/// What a copy is given that only shows what products write to.
+#[derive(Debug)]
+pub(crate) struct Rehearsal {
+    /// On standard input.
+    pub(crate) input: Vec<u8>,
+    /// The job of a runtime's, and the copy's end of the line.
+    pub(crate) job: Option<(Exchange, OwnedFd)>,
 }

@@ -61,6 +61,10 @@ pub struct Options {
     pub pool: Pool,
     /// After so many products the template is replaced by a new one, whose layout and secrets are others. `None` for never.
     pub renew: Option<u64>,
+    /// What a copy is given on standard input that runs so that it is learned what products write to, for those that wait; at most 64 KiB. Nothing by
+    /// default. The more it is like what products will do, the more of what they need is there when they begin. No such copy runs where somebody
+    /// could see it: of a factory with holes.
+    pub rehearsal: Vec<u8>,
 }
 
 impl Default for Options {
@@ -73,12 +77,16 @@ impl Default for Options {
             frozen: true,
             pool: Pool::default(),
             renew: None,
+            rehearsal: Vec::new(),
         }
     }
 }
 
 /// The most that may wait in a pool: each is a process, and holds some descriptors of its factory's.
 const MOST_WAITING: usize = 4096;
+
+/// What goes into a pipe at once.
+const MOST_REHEARSED: usize = 64 << 10;
 
 impl Options {
     /// Whether they make sense together; `adapted` for a program that an adapter speaks to, which says itself when it is ready, `saved` for one from an
@@ -117,6 +125,9 @@ impl Options {
                 refuse("refill rate", "with 0 a second the pool is never filled")
             }
             Pool { size: 1.., memory: 0, .. } => refuse("pool memory", "without any no product can wait"),
+            _ if self.rehearsal.len() > MOST_REHEARSED => {
+                refuse("rehearsal", &format!("it may have {MOST_REHEARSED} bytes"))
+            }
             _ if self.renew == Some(0) => refuse("renew", "after 0 products there is none to give"),
             _ if self.ready.is_some() && self.patience.is_zero() => {
                 refuse("patience", "no program is ready at once")
@@ -155,6 +166,7 @@ mod tests {
             ("renew", false, Options { renew: Some(1), ..Options::default() }),
             ("patience", false, Options { patience: Duration::ZERO, ..warm() }),
             ("ready", true, warm()),
+            ("rehearsal", false, Options { rehearsal: vec![0; MOST_REHEARSED + 1], ..warm() }),
         ] {
             let error = wrong.check(adapted, false).expect_err(name);
             assert_eq!((error.part(), error.fault()), (&*format!("factory: option {name}"), Fault::Caller));

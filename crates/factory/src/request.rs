@@ -288,7 +288,7 @@ impl Request {
 }
 
 /// The variables that a product has, names and values.
-fn pairs(provision: &Provision) -> Vec<(OsString, OsString)> {
+pub(crate) fn pairs(provision: &Provision) -> Vec<(OsString, OsString)> {
     let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
     let pair = |one: &CString| {
         let mut parts = one.as_bytes().splitn(2, |byte| *byte == b'=');

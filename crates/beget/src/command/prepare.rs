@@ -206,7 +206,12 @@ pub(super) fn arrange(command: &Command, opening: &Opening, sharing: Option<&Sha
     helpers.extend((0..groups.joined(born_in_group)).map(|index| (Source::Cgroup(index), "cgroup")));
     let slots = Slots::lay_out(command, &helpers)?;
 
-    let keyring = match keyring::look() {
+    let keyring = match command.copied {
+        // It has its template's, and is not asked to join another.
+        true => Keyring::None,
+        false => keyring::look(),
+    };
+    let keyring = match keyring {
         // In a user namespace of its own no keyring of this one's is found, and a new one each time would use up what a user may have.
         _ if !confined || root.is_some() => Keyring::None,
         // Another user has another one, which that user makes.

@@ -7,6 +7,7 @@ use beget_plan::Fault as Failed;
 use beget_plan::link::Link;
 use beget_plan::message::{Header, Hello, kind};
 use beget_sys::Errno;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::error::{Error, Fault, Result};
 
@@ -109,6 +110,13 @@ impl Channel {
             Err(Errno::EAGAIN) => Err(late()),
             Err(errno) => Err(failed(errno)),
         }
+    }
+
+    /// Waits until something has come. Whoever waits in a receive is woken too when the other side has read what was sent, and would take its
+    /// processor just then.
+    pub(crate) fn await_answer(&self) {
+        // Whatever is wrong is found out by the receive.
+        let _ = poll(&mut [PollFd::new(&self.link, PollFlags::IN)], None);
     }
 
     /// Waits for what comes of the next part that was sent.

@@ -54,6 +54,11 @@ impl Embryo<'_> {
     pub(super) unsafe fn serve(mut self) -> ! {
         loop {
             let coming = core::mem::take(&mut self.coming);
+            if let Some(first) = coming.first_mut() {
+                // Its page is there before what comes, not while somebody waits for that: in a copy that has not used it yet it would be missing.
+                // SAFETY: a live place, and the value that it has.
+                unsafe { core::ptr::write_volatile(first, 0) };
+            }
             let (address, length) = (coming.as_mut_ptr(), coming.len());
             match channel::receive(Line::alone(self.socket), self.numbers, coming) {
                 Came::Message(header, body, count) if header.kind == kind::PART => {
