@@ -54,9 +54,42 @@ int main(void) {
 const WAITING: usize = 16;
 
 pub(super) fn factory(command: Command, ready: Option<Ready>, pool: usize) -> Result<Factory, String> {
+    rehearsed(command, ready, pool, "")
+}
+
+/// One whose copies are learned from by one that is given this on standard input.
+pub(super) fn rehearsed(
+    command: Command,
+    ready: Option<Ready>,
+    pool: usize,
+    rehearsal: &str,
+) -> Result<Factory, String> {
     let mut builder = Factory::builder(command);
-    builder.options(How { ready, pool: Pool::of(pool), ..How::default() });
-    builder.seal().map_err(told)
+    builder.options(How { ready, pool: a_pool(pool), rehearsal: rehearsal.into(), ..How::default() });
+    let factory = builder.seal().map_err(told)?;
+    settled(&factory)?;
+    Ok(factory)
+}
+
+/// What is idle in a race is so for a moment only.
+const IDLE: Duration = Duration::from_millis(5);
+
+pub(super) fn a_pool(size: usize) -> Pool {
+    Pool { idle: Some(IDLE), ..Pool::of(size) }
+}
+
+/// Waits until a factory has looked through what it grants, and learned what products touch.
+pub(super) fn settled(factory: &Factory) -> Result<(), String> {
+    let _ = factory.confinement();
+    let until = Instant::now() + Duration::from_secs(10);
+    let learns = || factory.facts().template.is_some_and(|template| template.prefault.is_none());
+    while factory.options().pool.size > 0 && learns() {
+        if Instant::now() > until {
+            return Err("it is never learned what products write to".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    at_rest(factory)
 }
 
 /// A command of this program, confined; no streams but those that a request gives.
@@ -94,6 +127,8 @@ pub(super) fn at_rest(factory: &Factory) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(1));
         let waiting = factory.statistics().waiting;
         if waiting == last && waiting >= pool.low_water as u64 {
+            // Those that wait read ahead meanwhile.
+            std::thread::sleep(IDLE + Duration::from_millis(2));
             return Ok(());
         }
         last = waiting;

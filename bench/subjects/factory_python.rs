@@ -8,10 +8,12 @@ use std::process::{Child, Command as Std, Stdio as Piped};
 
 use beget::{Process, Stdio};
 use beget_factory::adapter::Python;
-use beget_factory::{Factory, Options as How, Pool, Ready};
+use beget_factory::{Factory, Options as How, Ready};
 
 use super::embryos::{TIMES, told};
-use super::factories::{at_rest, check, command, ended, factory, find, ratio_goal, rows, time_goal};
+use super::factories::{
+    a_pool, at_rest, check, command, ended, find, ratio_goal, rehearsed, rows, settled, time_goal,
+};
 use crate::measure::{Entry, Series, Summary, now, race};
 use crate::options::Options;
 use crate::report::{Cell, Report, Table};
@@ -144,9 +146,11 @@ fn many(factory: &Factory, count: usize) -> Result<Vec<f64>, String> {
 /// With an adapter.
 fn adapted(python: &Path, modules: &[&str], pool: usize) -> Result<Factory, String> {
     let mut builder = Factory::builder(command(python));
-    builder.options(How { pool: Pool::of(pool), ..How::default() });
+    builder.options(How { pool: a_pool(pool), rehearsal: SCRIPT.into(), ..How::default() });
     builder.adapter(Python::new().preload(modules));
-    builder.seal().map_err(told)
+    let factory = builder.seal().map_err(told)?;
+    settled(&factory)?;
+    Ok(factory)
 }
 
 const COLD: &str = "cold";
@@ -162,7 +166,7 @@ struct Factories {
 
 impl Factories {
     fn make(python: &Path) -> Result<Factories, String> {
-        let plain = |ready, pool| factory(command(python), ready, pool);
+        let plain = |ready, pool| rehearsed(command(python), ready, pool, SCRIPT);
         Ok(Factories {
             all: vec![
                 (COLD, plain(None, 0)?),
