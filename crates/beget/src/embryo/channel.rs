@@ -7,7 +7,7 @@ use beget_plan::Fault as Failed;
 use beget_plan::link::Link;
 use beget_plan::message::{Header, Hello, kind};
 use beget_sys::Errno;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Fault, Result};
 
@@ -112,11 +112,12 @@ impl Channel {
         }
     }
 
-    /// Waits until something has come. Whoever waits in a receive is woken too when the other side has read what was sent, and would take its
-    /// processor just then.
+    /// Waits a moment for something to come. Whoever waits in a receive is woken too when the other side has read what was sent, and would take
+    /// its processor just then.
     pub(crate) fn await_answer(&self) {
-        // Whatever is wrong is found out by the receive.
-        let _ = poll(&mut [PollFd::new(&self.link, PollFlags::IN)], None);
+        const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+        // Whatever is wrong is found out by the receive, which has its patience.
+        let _ = poll(&mut [PollFd::new(&self.link, PollFlags::IN)], Some(&MOMENT));
     }
 
     /// Waits for what comes of the next part that was sent.
