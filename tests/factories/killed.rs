@@ -127,6 +127,9 @@ fn a_nursery_that_is_stopped_is_told_to_go_on() {
 #[test]
 fn a_product_that_waits_and_is_stopped_is_ended_and_another_taken() {
     let factory = cat(pooled());
+    // The product that is learned from does not wait, and what waits is told of what was learned.
+    let learned = || factory.facts().template.is_some_and(|template| template.prefault.is_some());
+    eventually("what products write to is learned", learned);
     is_full(&factory);
     let stopped = waiting(&factory);
     for number in &stopped {
