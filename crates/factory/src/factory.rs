@@ -6,27 +6,28 @@
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use beget::{Nursery, Sealed, Variation};
+use beget::{Nursery, Sealed};
 
-use crate::adapter::{Adapter, Exchange};
+use crate::adapter::Adapter;
 use crate::brand::Brand;
 use crate::facts::{Facts, TemplateFacts};
+use crate::filling::keep_pool;
 use crate::judge::{Confinement, Hole, HoleIdentity, Holes, Inventory};
-use crate::live::{Live, Rehearsal};
+use crate::live::Live;
 use crate::memory::Frozen;
 use crate::options::Options;
-use crate::pool::{Errand, Pool, Waiting};
-use crate::request::{Request, pairs};
+use crate::pool::Pool;
+use crate::request::Request;
 use crate::saved::{Image, Info};
 use crate::statistics::{Counters, Statistics, count};
 use crate::survey::{Hazard, Kind};
 use crate::{Builder, Error, Fault, Result};
 
 /// How long a factory whose template ended waits before it makes another: at first, and at most.
-const PATIENCE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(10)];
+pub(crate) const PATIENCE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(10)];
 /// How often it looks whether what its template was made from has changed.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -87,10 +88,10 @@ pub(crate) struct Inner {
     creator: u32,
     pub(crate) options: Options,
     pub(crate) adapter: Option<Arc<dyn Adapter>>,
-    inventory: Inventory,
+    pub(crate) inventory: Inventory,
     /// What its templates are made from, instead of starting the program.
     image: Option<Image>,
-    warm: RwLock<Option<Arc<Live>>>,
+    pub(crate) warm: RwLock<Option<Arc<Live>>>,
     /// Held by whoever makes a template.
     making: Mutex<Making>,
     /// The last template that ended by itself had made nothing.
@@ -359,7 +360,7 @@ impl Inner {
     }
 
     /// The one that serves, if its end is not due.
-    fn serving(&self) -> Option<Arc<Live>> {
+    pub(crate) fn serving(&self) -> Option<Arc<Live>> {
         let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         if !warm.serves() {
             self.lost(&warm);
@@ -459,63 +460,7 @@ fn nursery(options: &Options) -> Result<Nursery> {
     Ok(nursery)
 }
 
-/// Fills the pool of a factory as long as somebody holds that.
-fn keep_pool(factory: &Weak<Inner>) {
-    let (mut filling, mut idled) = (true, false);
-    loop {
-        // Not held while it waits: the last who holds it is to end it.
-        let Some((pool, options, size)) = factory.upgrade().map(|inner| {
-            let size = inner.pool_size();
-            (Arc::clone(&inner.pool), inner.options.pool, size)
-        }) else {
-            return;
-        };
-        match pool.next(&options, size, filling, idled) {
-            Errand::End => return,
-            Errand::Fill(missing) => {
-                (filling, idled) = (true, false);
-                let Some(inner) = factory.upgrade() else { return };
-                Inner::learn(&inner);
-                // Where products are asked for all the time there is no other moment for this.
-                inner.look_after();
-                let pause = Duration::from_secs(1) / options.refill_rate.max(1);
-                match inner.bear_waiting() {
-                    Ok(()) if missing == 1 => filling = false,
-                    Ok(()) => {
-                        drop(inner);
-                        if pause > Duration::from_micros(200) {
-                            std::thread::sleep(pause);
-                        }
-                    }
-                    Err(_) => {
-                        drop(inner);
-                        std::thread::sleep(PATIENCE[0]);
-                    }
-                }
-            }
-            Errand::Idle => {
-                idled = true;
-                let Some(inner) = factory.upgrade() else { return };
-                inner.read_ahead();
-            }
-            Errand::Look => {
-                let Some(inner) = factory.upgrade() else { return };
-                filling = false;
-                inner.look_after();
-            }
-        }
-    }
-}
-
 impl Inner {
-    /// How many products may wait: fewer where each has much memory of its own.
-    fn pool_size(&self) -> usize {
-        let options = &self.options.pool;
-        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner);
-        let each = warm.as_ref().map_or(0, |live| live.waiting_memory()).max(1);
-        options.size.min(usize::try_from(options.memory / each).unwrap_or(usize::MAX))
-    }
-
     /// The nursery that its cold products are born in, another where that was killed; none where each has a root of its own.
     pub(crate) fn own_nursery(&self) -> Result<Option<Nursery>> {
         if self.sealed.command().has_root() {
@@ -530,33 +475,6 @@ impl Inner {
             *place = nursery(&self.options)?;
         }
         Ok(Some(place.clone()))
-    }
-
-    /// Whether nobody can see that a product ran: it looks at names and attributes at most, and marks files.
-    fn is_unseen(&self) -> bool {
-        self.inventory.answer().holes.iter().all(|hole| matches!(hole.identity.kind(), "metadata" | "marks"))
-    }
-
-    /// What a copy of `live` is given to be learned from: the sealed command's own variables, and no arguments more.
-    fn rehearsal(&self, live: &Live) -> Result<Rehearsal> {
-        let input = self.options.rehearsal.clone();
-        let Some(adapter) = &self.adapter else { return Ok(Rehearsal { input, job: None }) };
-        let provision = self.sealed.provide(&live.template, &Variation::new())?;
-        let job = Exchange::begin(adapter.name(), &adapter.job(&[], &pairs(&provision))?)?;
-        Ok(Rehearsal { input, job: Some(job) })
-    }
-
-    /// Has the template that serves learn what its copies write to: by one that runs and that nobody sees. Beside everything else, for whether nobody
-    /// sees it is known only when granted folders were looked through. What waits already is told when it is known.
-    fn learn(factory: &Arc<Inner>) {
-        let Some(live) = factory.serving().filter(|live| live.is_to_learn()) else { return };
-        let inner = Arc::clone(factory);
-        let learn = move || {
-            live.learn(inner.is_unseen().then(|| inner.rehearsal(&live)).and_then(Result::ok));
-            inner.pool.each(|one| one.live.write_ahead(&mut one.product));
-        };
-        // Without a thread products wait without it.
-        let _ = std::thread::Builder::new().name("beget-learning".to_owned()).spawn(learn);
     }
 
     fn facts(&self) -> Facts {
@@ -577,18 +495,6 @@ impl Inner {
             template,
             statistics: self.counters.read(self.pool.len()),
         }
-    }
-
-    fn bear_waiting(&self) -> Result<()> {
-        let live = self.live()?;
-        let product = live.product(true).inspect_err(|_| self.lost_if_ended(&live))?;
-        drop(self.pool.put(Waiting { product, live }));
-        Ok(())
-    }
-
-    /// Has what waits read what products before have read.
-    fn read_ahead(&self) {
-        self.pool.each(|one| one.live.read_ahead(&mut one.product));
     }
 }
 

@@ -17,6 +17,7 @@ mod brand;
 mod builder;
 mod factory;
 mod facts;
+mod filling;
 pub mod judge;
 pub mod keeper;
 mod live;
