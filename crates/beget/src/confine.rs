@@ -77,11 +77,7 @@ pub(crate) fn write_for_nursery(
     writer: &mut Writer,
 ) -> Result<()> {
     write_rights(authority, keyring, groups, places, writer)?;
-    if let Some(policy) = authority.policy {
-        let filter = filter::build(&Policy { spawn: true, listener: false, ..policy });
-        let instructions = writer.draft.filter(&filter);
-        writer.push(Op::Filter { instructions }, "seccomp filter");
-    }
+    write_filter(authority.policy.map(|policy| Policy { spawn: true, ..policy }), writer);
     Ok(())
 }
 
@@ -94,13 +90,18 @@ pub(crate) fn write_for_template(
     writer: &mut Writer,
 ) -> Result<()> {
     write_rights(authority, keyring, groups, places, writer)?;
-    if let Some(policy) = authority.policy {
-        // Its channel is a socket that it was given, whatever its copies are.
-        let policy = Policy { copies: true, given_sockets: true, listener: false, ..policy };
-        let instructions = writer.draft.filter(&filter::build(&policy));
+    // Its channel is a socket that it was given, whatever its copies are.
+    let policy = authority.policy.map(|policy| Policy { copies: true, given_sockets: true, ..policy });
+    write_filter(policy, writer);
+    Ok(())
+}
+
+/// The filter of a policy, without a listener.
+fn write_filter(policy: Option<Policy>, writer: &mut Writer) {
+    if let Some(policy) = policy {
+        let instructions = writer.draft.filter(&filter::build(&Policy { listener: false, ..policy }));
         writer.push(Op::Filter { instructions }, "seccomp filter");
     }
-    Ok(())
 }
 
 /// Everything but the filter, which comes last.

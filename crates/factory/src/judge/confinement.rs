@@ -27,6 +27,18 @@ pub trait Holes {
     fn holes(&self) -> &[Hole];
 }
 
+/// Whether nothing tells but through what `authorised` names; never, when it is not sealed.
+pub(crate) fn is_confined(one: &impl Holes, authorised: &[HoleIdentity]) -> bool {
+    let allowed = |hole: &Hole| authorised.iter().any(|one| one.covers(&hole.identity));
+    one.is_sealed() && one.holes().iter().all(allowed)
+}
+
+/// Whether the holes of one are among the other's. Neither may be unsealed.
+pub(crate) fn compare(one: &impl Holes, other: &impl Holes) -> bool {
+    let theirs: Vec<HoleIdentity> = other.holes().iter().map(|hole| hole.identity.clone()).collect();
+    other.is_sealed() && is_confined(one, &theirs)
+}
+
 /// Whether the products of a factory are confined, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confinement {
@@ -48,15 +60,13 @@ impl Confinement {
     /// Whether a product can tell nobody but through the holes that `authorised` names. Never, when it is not sealed.
     #[must_use]
     pub fn is_confined(&self, authorised: &[HoleIdentity]) -> bool {
-        let allowed = |hole: &Hole| authorised.iter().any(|one| one.covers(&hole.identity));
-        self.sealed && self.holes.iter().all(allowed)
+        is_confined(self, authorised)
     }
 
     /// KeyKOS's test: whether its holes are among those of `other`, a factory that is trusted already. Neither may be unsealed.
     #[must_use]
     pub fn compare(&self, other: &Confinement) -> bool {
-        let theirs: Vec<HoleIdentity> = other.holes.iter().map(|hole| hole.identity.clone()).collect();
-        other.sealed && self.is_confined(&theirs)
+        compare(self, other)
     }
 
     /// One line for each thing that is held, with what holds it.

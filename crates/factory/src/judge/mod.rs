@@ -20,6 +20,7 @@ mod measure;
 mod surroundings;
 
 pub use confinement::{Confinement, Holes, OUT_OF_SCOPE};
+pub(crate) use confinement::{compare, is_confined};
 pub use constituent::{Constituent, Discretion};
 pub use digest::{Digest, DigestKind};
 pub use hole::{Access, Hole, HoleIdentity};

@@ -4,7 +4,7 @@
 
 use beget_monitor::fields::{Reader, Writer};
 
-use crate::judge::{Hole, HoleIdentity};
+use crate::judge::{self, Hole, HoleIdentity, Holes};
 
 /// Whether the products of a factory are confined, and why: what [`crate::judge::Confinement`] says, told by another process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,19 +34,27 @@ pub struct Facts {
     pub statistics: Vec<(String, u64)>,
 }
 
+impl Holes for Confinement {
+    fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    fn holes(&self) -> &[Hole] {
+        &self.holes
+    }
+}
+
 impl Confinement {
     /// Whether a product can tell nobody but through the holes that `authorised` names. Never, when it is not sealed.
     #[must_use]
     pub fn is_confined(&self, authorised: &[HoleIdentity]) -> bool {
-        let allowed = |hole: &Hole| authorised.iter().any(|one| one.covers(&hole.identity));
-        self.sealed && self.holes.iter().all(allowed)
+        judge::is_confined(self, authorised)
     }
 
     /// KeyKOS's test: whether its holes are among those of `other`, a factory that is trusted already. Neither may be unsealed.
     #[must_use]
     pub fn compare(&self, other: &Confinement) -> bool {
-        let theirs: Vec<HoleIdentity> = other.holes.iter().map(|hole| hole.identity.clone()).collect();
-        other.sealed && self.is_confined(&theirs)
+        judge::compare(self, other)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
