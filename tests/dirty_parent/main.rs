@@ -5,6 +5,7 @@
 
 mod dirt;
 mod expected;
+mod keyrings;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,43 +189,6 @@ fn a_child_of_plain_fork_and_exec_holds_the_dirt() {
             assert_eq!(get("groups.more"), "7 4242 60000");
             assert_ne!([get("capabilities.ambient"), get("capabilities.permitted")], ["0000000000000000"; 2]);
         }
-    });
-}
-
-/// The filter hides the keyring from the probe, so it is left out here.
-#[test]
-fn the_session_keyring_is_an_empty_one() {
-    let test = "the_session_keyring_is_an_empty_one";
-    in_own_process(test, || {
-        dirt::dirty(0o077);
-        let beget_authority::keyring::Keyring::Made(empty) = beget_authority::keyring::look() else {
-            return beget_tests::skip(test, beget_tests::Need::Machine("keyrings with quota left"));
-        };
-        let (reading, writing) = pipe();
-        let mut command = reporting(&writing);
-        let mut support = beget::Support::detect();
-        support.filter = false;
-        command.support(support);
-        for promise in beget::Promise::ALL {
-            command.degrade(*promise);
-        }
-        let mut process = command.spawn().expect("spawn");
-        assert!(end(&mut process).status.success());
-        let report = beget_tests::report(&drain(&reading));
-        assert_eq!((report["seccomp"].as_str(), report["keyring"].as_str()), ("0", &*empty.to_string()));
-        assert_ne!(report["keyring"], snapshot::take()["number session keyring"]);
-        let mut keys = [0i32; 16];
-        // SAFETY: the kernel writes at most as many bytes as it is told there are.
-        let length = unsafe {
-            libc::syscall(
-                libc::SYS_keyctl,
-                11, /* KEYCTL_READ */
-                empty,
-                &raw mut keys,
-                size_of_val(&keys),
-            )
-        };
-        assert_eq!(length, 0, "there is no key in it");
     });
 }
 

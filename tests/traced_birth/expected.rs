@@ -64,6 +64,18 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Where two first children made two at once, what is found by name is looked at.
+    fn look_at_keyring(&mut self) -> Result<(), String> {
+        const SESSION: u64 = beget_sys::keyring::OF_SESSION as u64;
+        let looks =
+            |made: &&Made| made.number == nr::KEYCTL && made.arguments[0] == u64::from(libc::KEYCTL_DESCRIBE);
+        if self.calls.next_if(looks).is_some() {
+            self.next(nr::GETEUID)?;
+            self.with(nr::KEYCTL, &[libc::KEYCTL_READ.into(), SESSION])?;
+        }
+        Ok(())
+    }
+
     fn place(&mut self) -> Result<(), String> {
         let made = self.next(nr::DUP3)?;
         if self.floor.is_some_and(|floor| made.arguments[1] >= floor || made.arguments[0] < floor) {
@@ -108,7 +120,10 @@ impl Reader<'_> {
                 self.with(nr::PRCTL, &[libc::PR_SET_PDEATHSIG as u64, SIGKILL])?;
                 self.next(nr::GETPPID)?;
             }
-            "JoinKeyring" => drop(self.with(nr::KEYCTL, &[libc::KEYCTL_JOIN_SESSION_KEYRING.into()])?),
+            "JoinKeyring" => {
+                self.with(nr::KEYCTL, &[libc::KEYCTL_JOIN_SESSION_KEYRING.into()])?;
+                self.look_at_keyring()?;
+            }
             "MakeKeyring" => {
                 self.with(nr::KEYCTL, &[libc::KEYCTL_JOIN_SESSION_KEYRING.into(), 0])?;
                 self.next(nr::ADD_KEY)?;

@@ -1,7 +1,9 @@
 //! The empty session keyring that children join.
 //!
 //! One per user, kept by a link in the user's keyring: a new one per spawn would exhaust a logged-in user's quota of keys. The first
-//! child makes it, because that takes a session keyring to make it in, and the caller's is not ours to touch.
+//! child makes it, because that takes a session keyring to make it in, and the caller's is not ours to touch. Two first ones at once make
+//! two, and the older is joined, by its name, until the last process that has it ends: either will do, so each child looks at what it
+//! joined, not only at its number.
 
 use std::ffi::CStr;
 
@@ -21,10 +23,10 @@ pub enum Keyring {
     None,
 }
 
-/// Looks for it. One that lacks the rights it should have is half made, and made anew.
+/// Looks for it. One that lacks the rights it should have is half made, and made anew; so is one that holds a key.
 #[must_use]
 pub fn look() -> Keyring {
-    match keyring::find(NAME).and_then(|serial| Ok((serial, keyring::is_read_only(serial)?))) {
+    match keyring::find(NAME).and_then(|serial| Ok((serial, keyring::is_empty_for_good(serial)?))) {
         Ok((serial, true)) => Keyring::Made(serial),
         Ok((_, false)) | Err(Errno::ENOKEY) => Keyring::Missing,
         Err(_) => Keyring::None,

@@ -6,7 +6,7 @@
 //! of their reach by [`Home`].
 
 use beget_sys::seccomp::code::OWN_NUMBER;
-use beget_sys::{Errno, Result, descriptor, landlock, message, process, seccomp, signal};
+use beget_sys::{Errno, Result, descriptor, keyring, landlock, message, process, seccomp, signal};
 
 use crate::encoding::{LISTEN_WORDS, Plan};
 use crate::memory::{self, Home};
@@ -253,8 +253,10 @@ fn join_keyring(plan: &Plan<'_>, name: u32, serial: i32) -> Result<()> {
     let name = plan.string(name).ok_or(Errno::EINVAL)?;
     // SAFETY: the check saw that the string ends in NUL.
     let joined = unsafe { process::join_keyring(name.as_ptr()) }?;
-    if joined != serial {
-        // Another user may have made a keyring of that name for us to find: what is not the one we were told is not joined.
+    // The kernel finds the oldest of that name. Two first children at once make two, and then it need not be the one we were told; or it is
+    // the session's already, for which the kernel gives no number. Any is as good that nobody can ever have put a key into.
+    if joined != serial && keyring::is_empty_for_good(keyring::OF_SESSION) != Ok(true) {
+        // Another user may have made a keyring of that name for us to find, or another program of this user's.
         // SAFETY: null asks for a new keyring without a name.
         unsafe { process::join_keyring(core::ptr::null()) }?;
     }

@@ -277,7 +277,8 @@ operations! {
     /// Joins the cgroup whose `cgroup.procs` is open for writing in a slot. For a process alone: it takes all its threads along.
     60 JoinCgroup { /// The file.
         slot: i32 } any;
-    /// Joins the session keyring of that name if it has that serial number, else a new one without a name.
+    /// Joins the session keyring of that name if it has that serial number, or is the user's own, empty, and can never hold a key; else a new
+    /// one without a name.
     16 JoinKeyring { /// Where its name begins in the data.
         name: u32, /// Its serial number.
         serial: i32 } any;

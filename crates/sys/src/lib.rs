@@ -26,7 +26,6 @@ pub mod descriptor;
 mod errno;
 #[cfg(not(beget_freestanding))]
 pub mod heap;
-#[cfg(not(beget_freestanding))]
 pub mod keyring;
 pub mod landlock;
 pub mod memory;
