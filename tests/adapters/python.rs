@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 use beget::{Process, Stdio};
-use beget_factory::Factory;
 use beget_factory::adapter::Python;
+use beget_factory::{Factory, Options, Ready};
 use beget_tests::{Need, Scratch, has, skip};
 
 use super::*;
@@ -262,27 +262,79 @@ fn no_two_products_draw_the_same_numbers() {
     assert_eq!(seeded(0), seeded(1), "a seed of one's own is kept");
 }
 
+/// The distribution's own Python, which has the distribution's numpy; says that a test is skipped where it has not.
+fn with_numpy(test: &str) -> Option<fn() -> Command> {
+    let inside: fn() -> Command = || base("/usr/bin/python3");
+    let there = has("python3") && cold(&inside, &["-c", "import numpy"], &[], b"").code == Some(0);
+    if !there {
+        skip(test, Need::Program("numpy, of python3-numpy, for /usr/bin/python3"));
+    }
+    there.then_some(inside)
+}
+
 #[test]
 fn no_two_products_with_numpy_draw_the_same_numbers() {
-    const NAME: &str = "no_two_products_with_numpy_draw_the_same_numbers";
-    // Where it lies when it is not the distribution's.
-    let elsewhere = std::env::var_os("BEGET_TEST_NUMPY");
-    let inside = move || {
-        let mut command = base("python3");
-        if let Some(path) = &elsewhere {
-            command.env("PYTHONPATH", path).grant(Grant::Read(path.into()));
-        }
-        command
-    };
-    if cold(&inside, &["-c", "import numpy"], &[], b"").code != Some(0) {
-        return skip(NAME, Need::Machine("numpy"));
-    }
+    let Some(inside) = with_numpy("no_two_products_with_numpy_draw_the_same_numbers") else { return };
     let python = Interpreter::new(Python::new().preload(["numpy"]), &inside).expect("a template");
     let program = "import numpy; print(numpy.random.random()); print(numpy.random.default_rng().random())";
     all_differ(&python, program, 2);
     let program = "import numpy as n; a = n.arange(10000).reshape(100, 100); print((a @ a).sum())";
     let warm = python.run(&["-c", program], &[], b"");
     assert_eq!(warm, cold(&inside, &["-c", program], &[], b""));
+}
+
+/// What a factory of this says; its products are not asked for.
+fn refused(command: Command, adapter: Option<Python>) -> Option<String> {
+    let mut builder = Factory::builder(command);
+    match adapter {
+        Some(adapter) => builder.adapter(adapter),
+        None => builder.options(Options { ready: Some(Ready::Stop), ..Options::default() }),
+    };
+    builder.seal().err().map(|error| error.to_string())
+}
+
+#[test]
+fn numpy_makes_a_template_when_its_library_starts_no_threads() {
+    const NAME: &str = "numpy_makes_a_template_when_its_library_starts_no_threads";
+    let Some(inside) = with_numpy(NAME) else { return };
+    // Each element is a product of two numbers that no rounding touches: right or wrong, whatever computes it.
+    let program = "import numpy; n = numpy.ones((300, 300)); print((n @ n).sum())";
+    let counted = "import numpy, threading; n = numpy.ones((300, 300)); n @ n\n\
+         print(sum(1 for line in open('/proc/self/status') if line == 'Threads:\\t1\\n'))";
+    let proc = || {
+        let mut command = inside();
+        command.grant(Grant::Read("/proc".into()));
+        command
+    };
+    let threaded = cold(&proc, &["-c", counted], &[("OPENBLAS_NUM_THREADS", "2")], b"").out == "0\n";
+    if !threaded {
+        // With one processor it may start none, whatever it is told.
+        let several = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+        let library = "a numpy that starts threads: libopenblas0-pthread";
+        return skip(NAME, if several { Need::Program(library) } else { Need::Machine(library) });
+    }
+    // Without an adapter the builder says it, and is told that it has to.
+    let stopped = |more: &[(&str, &str)]| {
+        let mut command = inside();
+        command.args(["-c", "import numpy, os, signal; os.kill(os.getpid(), signal.SIGSTOP)"]);
+        command.envs(more.iter().copied());
+        refused(command, None)
+    };
+    let error = stopped(&[("OPENBLAS_NUM_THREADS", "2")]).expect("a copy has one thread");
+    assert!(error.contains("template: survey: threads: 1 thread beside the first: python3"), "{error}");
+    assert!(
+        error.contains("OpenBLAS starts none when OPENBLAS_NUM_THREADS=1 is in the program's environment"),
+        "{error}"
+    );
+    assert_eq!(stopped(&[("OPENBLAS_NUM_THREADS", "1")]), None);
+    // With one it is said already, unless the builder says otherwise.
+    let mut command = inside();
+    command.env("OPENBLAS_NUM_THREADS", "2");
+    let error = refused(command, Some(Python::new().preload(["numpy"]))).expect("a copy has one thread");
+    assert!(error.contains("OPENBLAS_NUM_THREADS=1"), "{error}");
+    let python = Interpreter::new(Python::new().preload(["numpy"]), &proc).expect("a template");
+    assert_eq!(python.run(&["-c", counted], &[], b"").out, "1\n");
+    assert_eq!(python.run(&["-c", program], &[], b""), cold(&inside, &["-c", program], &[], b""));
 }
 
 #[test]

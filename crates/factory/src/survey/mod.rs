@@ -16,6 +16,7 @@ mod hazard;
 mod memory;
 mod process;
 mod text;
+mod threads;
 
 pub use birth::Expectations;
 pub use fresh::Fresh;

@@ -11,7 +11,7 @@ use beget_sys::{Errno, nr};
 
 use super::birth::{self, Expectations};
 use super::hazard::{Hazard, Kind};
-use super::text;
+use super::{text, threads};
 use crate::tracee::Tracee;
 use crate::{Error, Fault, Result};
 
@@ -46,10 +46,7 @@ pub(super) fn survey(tracee: &Tracee, before: &Expectations, hazards: &mut Vec<H
     let number = tracee.number();
     let others = entries(number, "task")?.into_iter().filter(|task| !task.ends_with(number.to_string()));
     let names: Vec<String> = others.map(|task| lines(&task.join("comm"))).collect();
-    if !names.is_empty() {
-        let what = format!("{} threads beside the first: {}", names.len(), names.join(", "));
-        hazards.push(Hazard::refused(Kind::Threads, what, "a copy has the first alone"));
-    }
+    threads::survey(tracee, &names, hazards)?;
     for child in children(number)? {
         hazards.push(Hazard::refused(Kind::Children, named(child), "a copy is not its parent"));
     }
