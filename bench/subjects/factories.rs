@@ -20,7 +20,7 @@ use crate::report::{Cell, Goal, Report, Table};
 use crate::ways::{Asked, Program, Programs, confined, posix_spawn};
 
 /// Writes a byte to its standard output first of all, and ends.
-const FIRST: &str = "\
+pub(super) const FIRST: &str = "\
 .globl _start
 _start: mov $1, %eax
 mov $1, %edi
@@ -51,7 +51,7 @@ int main(void) {
 ";
 
 /// How many wait in a pool that is measured.
-const WAITING: usize = 16;
+pub(super) const WAITING: usize = 16;
 
 pub(super) fn factory(command: Command, ready: Option<Ready>, pool: usize) -> Result<Factory, String> {
     rehearsed(command, ready, pool, "")
@@ -237,7 +237,7 @@ fn whole(
 }
 
 /// From the call to the first byte; the end is awaited afterwards.
-fn first_byte(factory: &Factory) -> Result<Vec<f64>, String> {
+pub(super) fn first_byte(factory: &Factory) -> Result<Vec<f64>, String> {
     let (mut out, theirs) = std::io::pipe().map_err(|error| error.to_string())?;
     let mut request = factory.request();
     request.stdout(theirs);

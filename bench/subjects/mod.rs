@@ -7,6 +7,7 @@ mod embryos;
 mod factories;
 mod factory_memory;
 mod factory_python;
+mod factory_service;
 mod filter;
 mod floors;
 mod limits;
@@ -48,6 +49,7 @@ pub const ALL: &[(&str, Subject)] = &[
     ("filter", filter::measure),
     ("service", services::measure),
     ("factories", factories::measure),
+    ("factories", factory_service::measure),
     ("factories", factory_python::measure),
     ("factories", factory_memory::measure),
 ];

@@ -28,24 +28,27 @@ const IN_PROCESS: &str = "beget, in process";
 const IN_NURSERY: &str = "beget, in a nursery";
 const SERVICE: &str = "beget, through the service";
 
-fn said(error: beget_service::Error) -> String {
+pub(super) fn said(error: beget_service::Error) -> String {
     error.to_string()
 }
 
+/// The name of its socket, in a folder of its own.
+const SOCKET: &str = "s";
+
 /// A service of its own, which ends with this.
-struct Running {
+pub(super) struct Running {
     supervisor: Child,
     folder: PathBuf,
 }
 
 impl Running {
-    fn start() -> Result<Running, String> {
+    pub(super) fn start() -> Result<Running, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder =
             std::env::temp_dir().join(format!("beget-bench-service-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let socket = folder.join("s");
+        let socket = folder.join(SOCKET);
         let mut command = std::process::Command::new(own_command()?);
         command
             .args(["serve", "--history", "100", "--socket"])
@@ -63,8 +66,13 @@ impl Running {
         Ok(running)
     }
 
-    fn session(&self) -> Result<Service, String> {
-        Service::connect(self.folder.join("s")).map_err(said)
+    /// Where it listens.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.join(SOCKET)
+    }
+
+    pub(super) fn session(&self) -> Result<Service, String> {
+        Service::connect(self.socket()).map_err(said)
     }
 }
 
