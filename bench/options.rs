@@ -1,60 +1,41 @@
-//! The command line.
+//! What a run is asked for. The words for it are in the command line's own table of flags.
 
 use std::path::PathBuf;
 
-/// What was asked for.
-#[derive(Debug, Default)]
+/// What was asked for; [`crate::bench`] and [`crate::compare`] say which of it they look at.
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// A short run.
+    /// A short run: fewer rounds, wider ranges.
     pub quick: bool,
-    /// Where the whole report goes as JSON.
-    pub json: Option<PathBuf>,
-    /// Where it goes as Markdown.
-    pub write: Option<PathBuf>,
-    /// Everything on this one processor.
+    /// Names are listed, and nothing is measured.
+    pub list: bool,
+    /// Only what has one of these names; all when there is none.
+    pub only: Vec<String>,
+    /// Where everything goes as JSON.
+    pub json: Option<Output>,
+    /// Where everything goes as one page for a browser.
+    pub html: Option<PathBuf>,
+    /// Everything on the processor of this number.
     pub pin: Option<usize>,
-    /// Only subjects whose name begins so.
-    pub only: Option<String>,
 }
 
-/// The help text.
-pub const HELP: &str = "\
-usage: beget-bench [--quick] [--pin N] [--only SUBJECT] [--json FILE] [--write FILE]
-
-  --quick         about two minutes, instead of 8
-  --pin N         everything on processor N: steadier on a machine with other work, unfair to peers that use two processes
-  --only SUBJECT  floors, spawn, async (built with the feature `async`), confined, embryos, batches, commands, roots, filter, service or factories
-  --json FILE     everything, for other programs
-  --write FILE    everything, as Markdown
-";
+/// Where something is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To standard output, which has nothing else then.
+    Standard,
+    /// To a file, which is made or replaced.
+    File(PathBuf),
+}
 
 impl Options {
-    /// Reads the arguments; `None` asks for help.
-    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Options>, String> {
-        let mut options = Options::default();
-        let mut arguments = arguments.into_iter();
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("flag {argument}: wants a value"));
-            match argument.as_str() {
-                "--quick" => options.quick = true,
-                "--json" => options.json = Some(value()?.into()),
-                "--write" => options.write = Some(value()?.into()),
-                "--pin" => options.pin = Some(value()?.parse().map_err(|_| "flag --pin: wants a number")?),
-                "--only" => options.only = Some(value()?),
-                "--help" | "-h" => return Ok(None),
-                other => return Err(format!("flag {other}: no such flag\n{HELP}")),
-            }
-        }
-        Ok(Some(options))
-    }
-
-    /// Whether a subject is to be measured.
-    pub fn wants(&self, subject: &str) -> bool {
-        self.only.as_deref().is_none_or(|only| subject.starts_with(only))
+    /// Whether this is to be measured.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
     /// The time for something that gets `seconds` of a long run.
-    pub fn time(&self, seconds: f64) -> f64 {
+    pub(crate) fn time(&self, seconds: f64) -> f64 {
         const SHORT: f64 = 0.15;
         if self.quick { seconds * SHORT } else { seconds }
     }

@@ -1,18 +1,21 @@
-//! What was found, as text, as Markdown and as JSON: one structure, three faces.
+//! What was found, as text, as Markdown, as JSON and as a page: one structure, four faces.
 
+pub mod page;
+pub mod plot;
 mod table;
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-pub use table::{Cell, Table};
+pub(crate) use table::{Cell, Table};
 
 use crate::measure::{NOISY, Pairs};
+use page::Page;
 
 /// A figure that the project wants to reach, and whether it does here.
 #[derive(Clone, Debug)]
-pub struct Goal {
+pub(crate) struct Goal {
     /// What it is about.
     pub what: String,
     /// What to reach, in words.
@@ -43,7 +46,7 @@ impl Goal {
 
 /// Everything that one run found.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// The machine, line by line.
     pub machine: Vec<(String, String)>,
     /// The tables.
@@ -73,7 +76,7 @@ impl Report {
     }
 
     /// Aligned text, or Markdown.
-    pub fn text(&self, markdown: bool) -> String {
+    pub(crate) fn text(&self, markdown: bool) -> String {
         let mut text = String::new();
         let bound = NOISY * 100.0;
         if markdown {
@@ -103,8 +106,22 @@ impl Report {
         text
     }
 
+    /// Everything, for a browser.
+    pub(crate) fn page(&self) -> Page {
+        let mut page = Page::new(
+            "What a birth costs",
+            "Beget beside its peers, on one machine in one run: written by `beget bench`.",
+        );
+        let lines = self.machine.iter().map(|(name, value)| format!("{name}: {value}"));
+        page.section("Machine").list(lines);
+        for table in std::iter::once(&self.goals()).chain(&self.tables) {
+            page.section(table.title()).table(table.grid());
+        }
+        page
+    }
+
     /// Everything, for other programs.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let machine: serde_json::Map<String, Value> =
             self.machine.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         let tables: Vec<Value> =

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::page::Grid;
 use crate::measure::{Pairs, Series, Summary};
 
 /// What stands in a cell.
@@ -159,6 +160,20 @@ impl Table {
         let notes: String = self.notes.iter().map(|note| format!("- {note}\n")).collect();
         let gap = if notes.is_empty() { "" } else { "\n" };
         format!("## {}\n\n{}{gap}{notes}", self.title, self.layout(" | ", " | ", true))
+    }
+
+    /// What it is called.
+    pub(crate) fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// For a page.
+    pub(crate) fn grid(&self) -> Grid {
+        let mut lines = self.lines().into_iter();
+        let mut grid = Grid::new("", lines.next().unwrap_or_default());
+        lines.for_each(|line| grid.row(line));
+        self.notes.iter().for_each(|note| grid.note(note));
+        grid
     }
 
     /// For programs.

@@ -77,14 +77,9 @@ pub fn installed(name: &str) -> Result<PathBuf, String> {
     find(name).ok_or(format!("{name} is not installed"))
 }
 
-/// Our own command: built by the same profile, it lies beside this program.
+/// Our own command: this very program.
 pub fn own_command() -> Result<PathBuf, String> {
-    let path = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("beget");
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(format!("{} is not there: cargo build --release -p beget-cli makes it", path.display()))
-    }
+    std::env::current_exe().map_err(|error| error.to_string())
 }
 
 /// The same built for musl, where that was done: it lies in that target's folder.

@@ -36,6 +36,11 @@ const CASES: &[(&str, &[&str])] = &[
     ("beget spawn web --base base6", &["base64"]),
     ("beget spawn --base web -- cat @/one-fi", &["@/one-file"]),
     ("beget spawn --log", &[]),
+    // A name may take a value for one command and none for another.
+    ("beget bench --only flo", &["floors"]),
+    ("beget run --only --load", &["--loader"]),
+    ("beget bench --json @/one-fi", &["@/one-file"]),
+    ("beget check --json --loader d", &["direct"]),
     // Those of a factory have a name of two words.
     ("beget facto", &["factory"]),
     ("beget factory rep", &["replace"]),

@@ -276,6 +276,23 @@ pub(crate) const COMMANDS: &[Entry] = &[
         act: factory::dispatch,
     },
     Entry {
+        name: "bench",
+        usage: "[FLAGS]",
+        summary: "measure what births cost here, beside other ways",
+        text: "Measures, on this machine and in one run, what it costs to make a process: Beget beside posix_spawn, fork, bwrap, crun and others that are \
+               installed. Everybody runs once a round, in an order that changes; figures are medians, with the range that they are trusted to lie \
+               in, the ratio to the peer and to the floor, and the goal beside it. A figure whose range is too wide is not told. It takes about \
+               eight minutes.\n\n\
+               The exit code is 0 when it was measured, 1 when it could not be, and 2 when the command line is wrong.",
+        examples: &[
+            ("beget bench --quick", "about two minutes"),
+            ("beget bench --only floors --only spawn", "two subjects of it"),
+            ("beget bench --json now.json --html now.html", "for another program, and for a browser"),
+        ],
+        takes: Takes::Flags,
+        act: |words| with_flags("bench", words),
+    },
+    Entry {
         name: "profiles",
         usage: "[NAME]",
         summary: "list the profiles that are shipped, or print one",
@@ -377,6 +394,21 @@ impl Entry {
         self.name.replacen("factory-", "factory ", 1)
     }
 
+    /// Whether it measures.
+    pub(crate) fn measures(&self) -> bool {
+        ["bench", "compare"].contains(&self.name)
+    }
+
+    /// The exit code for a command line that is wrong.
+    fn wrong(&self) -> u8 {
+        if self.measures() { 2 } else { FAILED }
+    }
+
+    /// What its exit codes mean.
+    pub(crate) fn codes(&self) -> &'static [(&'static str, &'static str)] {
+        if self.measures() { help::MEASURING } else { help::CODES }
+    }
+
     /// What it is about, as a message says it.
     pub(crate) fn of_what(&self) -> &'static str {
         if self.name.starts_with("factory-") { "factory" } else { "domain" }
@@ -392,7 +424,7 @@ impl Entry {
 pub(crate) fn with_flags(command: &'static str, words: &[OsString]) -> Outcome {
     let Some(entry) = find(command) else { return help::print(&[command.into()]) };
     let mut options: Box<Options> = match parse::parse(entry, words) {
-        Err(wrong) => return Ok(say_wrong(&wrong)),
+        Err(wrong) => return Ok(say_wrong(&wrong).min(entry.wrong())),
         Ok(Parsed::Help) => return help::print(&[command.into()]),
         Ok(Parsed::Options(options)) => options,
     };
@@ -415,6 +447,7 @@ pub(crate) fn with_flags(command: &'static str, words: &[OsString]) -> Outcome {
         "factory-replace" => factory::replace(&options),
         "factory-save" => factory::save(&options),
         "factory-destroy" => factory::destroy(&options),
+        "bench" => beget_bench::bench(&options.bench).map_err(|message| (message, 1)),
         _ => top::top(&options),
     };
     outcome.or_else(|(message, code)| match from.locate(&message) {

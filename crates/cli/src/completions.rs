@@ -46,6 +46,7 @@ impl Value {
                 known.extend((1..=6).map(|abi| format!("landlock={abi}")));
                 Value::Words(known)
             }
+            "SUBJECT" => words(&beget_bench::subjects()),
             "POINT" => words(&["entry", "main", "stdin", "stop", "symbol="]),
             "NAME[=VALUE]" => Value::Variable,
             "SIGNAL" => {
@@ -126,15 +127,10 @@ fn words_by_command(line: impl Fn(&str, &str) -> String) -> String {
     text
 }
 
-/// The flags of all commands, each name once: what completes a value follows from the flag's name.
-fn every_flag() -> Vec<&'static Flag> {
-    let mut flags: Vec<&Flag> = Vec::new();
-    for flag in flags::all() {
-        if flags.iter().all(|other| other.name != flag.name) {
-            flags.push(flag);
-        }
-    }
-    flags
+/// The flags of a command that take a value: another may have one of the same name without.
+fn with_value(entry: &Entry) -> String {
+    let flags = flags::of(entry.name).filter(|flag| !flag.value.is_empty());
+    flags.map(|flag| format!("--{}", flag.name)).collect::<Vec<_>>().join(" ")
 }
 
 /// The commands that take flags.
@@ -144,17 +140,16 @@ fn with_flags() -> impl Iterator<Item = &'static Entry> {
 
 fn bash() -> String {
     let mut values = String::new();
-    for (kind, known) in [("file", Value::File), ("folder", Value::Folder), ("variable", Value::Variable)] {
-        let names = every_flag().into_iter().filter(|flag| Value::of_known(flag) == known);
-        let names: Vec<String> = names.map(|flag| format!("--{}", flag.name)).collect();
-        if !names.is_empty() {
-            let _ = writeln!(values, "        {}) kind={kind} ;;", names.join("|"));
-        }
-    }
-    for flag in every_flag() {
-        if let Value::Words(words) = Value::of_known(flag) {
-            let _ = writeln!(values, "        --{}) kind=words words='{}' ;;", flag.name, words.join(" "));
-        }
+    for flag in flags::all() {
+        let kind = match Value::of_known(flag) {
+            Value::File => "kind=file".to_owned(),
+            Value::Folder => "kind=folder".to_owned(),
+            Value::Variable => "kind=variable".to_owned(),
+            Value::Words(words) => format!("kind=words words='{}'", words.join(" ")),
+            Value::None | Value::Anything => continue,
+        };
+        let places = flag.of.iter().map(|command| format!("{command}:--{}", flag.name));
+        let _ = writeln!(values, "        {}) {kind} ;;", places.collect::<Vec<_>>().join("|"));
     }
     let mut by_command = String::new();
     for entry in with_flags() {
@@ -165,13 +160,15 @@ fn bash() -> String {
             Takes::Domain | Takes::Domains | Takes::NameAndArguments => "names",
             _ => "nothing",
         };
-        let _ = writeln!(by_command, "        {}) takes={takes} flags='{}' ;;", entry.name, names.join(" "));
+        let (names, with_value) = (names.join(" "), with_value(entry));
+        let _ = writeln!(
+            by_command,
+            "        {}) takes={takes} flags='{names}' with_value=' {with_value} ' ;;",
+            entry.name
+        );
     }
-    let with_value = every_flag().into_iter().filter(|flag| !flag.value.is_empty());
-    let with_value: Vec<String> = with_value.map(|flag| format!("--{}", flag.name)).collect();
     BASH.replace("@COMMANDS@", &first())
         .replace("        @BY_COMMAND@\n", &by_command)
-        .replace("@WITH_VALUE@", &with_value.join("|"))
         .replace("        @VALUES@\n", &values)
         .replace(
             "        @WORDS@\n",
@@ -263,14 +260,15 @@ fn fish() -> String {
         let _ =
             writeln!(lines, "complete -c beget -n '__beget_wants_flag {of}' -l {name}{value} -d '{what}'");
     }
-    let with_value = every_flag().into_iter().filter(|flag| !flag.value.is_empty());
-    let with_value: Vec<String> = with_value.map(|flag| format!("--{}", flag.name)).collect();
+    let values = with_flags().map(|entry| {
+        format!("        case {}\n            set with_value {}\n", entry.name, with_value(entry))
+    });
     let domain = |takes| matches!(takes, Takes::Domain | Takes::Domains | Takes::NameAndArguments);
     FISH.replace("@WITH_FLAGS@", &named(Takes::flags))
         .replace("@WITH_PROGRAM@", &named(Takes::program))
         .replace("@WITH_DOMAIN@", &named(domain))
         .replace("@WITH_NAME@", &named(|takes| takes == Takes::NameAndProgram))
-        .replace("@WITH_VALUE@", &with_value.join(" "))
+        .replace("        @WITH_VALUE@\n", &values.collect::<String>())
         .replace("@LINES@\n", &lines)
 }
 

@@ -1,6 +1,7 @@
 //! Every flag, once: its name, its value, what it says in help, and what it does. Help is written from this table and nothing is
 //! accepted that is not in it. Those of the service's commands are in a table of their own.
 
+mod bench;
 mod factory;
 pub(crate) mod service;
 
@@ -31,11 +32,20 @@ pub(crate) enum Group {
     How,
     Service,
     Factory,
+    Measuring,
 }
 
 impl Group {
-    pub(crate) const ALL: [Group; 7] =
-        [Group::Specs, Group::Factory, Group::Grants, Group::Root, Group::Limits, Group::How, Group::Service];
+    pub(crate) const ALL: [Group; 8] = [
+        Group::Specs,
+        Group::Factory,
+        Group::Grants,
+        Group::Root,
+        Group::Limits,
+        Group::How,
+        Group::Service,
+        Group::Measuring,
+    ];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -46,6 +56,7 @@ impl Group {
             Group::How => "HOW",
             Group::Service => "SERVICE",
             Group::Factory => "FACTORY: how its products are made",
+            Group::Measuring => "MEASURING",
         }
     }
 }
@@ -73,7 +84,7 @@ impl Flag {
 
 /// All of them, of every command.
 pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().chain(service::FLAGS).chain(factory::FLAGS)
+    FLAGS.iter().chain(service::FLAGS).chain(factory::FLAGS).chain(bench::FLAGS)
 }
 
 /// Those that a command takes, in the order that help has.

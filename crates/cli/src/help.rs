@@ -18,6 +18,13 @@ pub(crate) const CODES: &[(&str, &str)] = &[
     ("128+N", "the program died of signal N; 137 also when its time was up"),
 ];
 
+/// The same for the commands that measure.
+pub(crate) const MEASURING: &[(&str, &str)] = &[
+    ("0", "it was measured"),
+    ("1", "it could not be; one sentence on standard error says at which part"),
+    ("2", "the command line is wrong"),
+];
+
 /// How help is set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
@@ -82,7 +89,7 @@ pub(crate) fn overview(style: Style) -> String {
     }
     paragraph(&mut text, style, "`beget run --help` tells what each flag does.", 0);
     text.push('\n');
-    codes(&mut text, style);
+    codes(&mut text, style, CODES);
     text
 }
 
@@ -115,7 +122,7 @@ pub(crate) fn page(entry: &Entry, style: Style) -> String {
     }
     examples(&mut text, style, entry.examples);
     if entry.takes.flags() {
-        codes(&mut text, style);
+        codes(&mut text, style, entry.codes());
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
@@ -153,9 +160,9 @@ fn examples(text: &mut String, style: Style, examples: &[(&str, &str)]) {
     text.push('\n');
 }
 
-fn codes(text: &mut String, style: Style) {
+fn codes(text: &mut String, style: Style, codes: &[(&str, &str)]) {
     heading(text, style, "EXIT CODES");
-    for (code, what) in CODES {
+    for (code, what) in codes {
         item(text, style, (code, ""), what, 10);
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) apart: bool,
     pub(crate) service: ForService,
     pub(crate) factory: ForFactory,
+    pub(crate) bench: beget_bench::Options,
     /// The flags as they were given, each with its value, for whoever reads them in another process: a variable that was to be passed has its
     /// value there.
     pub(crate) said: Vec<OsString>,
@@ -175,6 +176,7 @@ impl Options {
             apart: false,
             service: ForService::default(),
             factory: ForFactory::default(),
+            bench: beget_bench::Options::default(),
             said: Vec::new(),
         }
     }

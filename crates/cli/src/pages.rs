@@ -64,7 +64,7 @@ fn overview() -> String {
         let what = sentence(entry.summary);
         let _ = writeln!(page, ".TP\n{}\n{}", tag.trim_end(), line(&format!("{what}{see}.")));
     }
-    codes(&mut page);
+    codes(&mut page, CODES);
     page.push_str(".SH ENVIRONMENT\n");
     paragraphs(
         &mut page,
@@ -94,7 +94,7 @@ fn command(entry: &Entry) -> String {
     if entry.name == "run" {
         promises(&mut page);
     }
-    codes(&mut page);
+    codes(&mut page, entry.codes());
     examples(&mut page, entry.examples);
     see_also(&mut page, entry.name);
     page
@@ -140,9 +140,9 @@ fn promises(page: &mut String) {
     }
 }
 
-fn codes(page: &mut String) {
+fn codes(page: &mut String, codes: &[(&str, &str)]) {
     page.push_str(".SH EXIT STATUS\n");
-    for (code, what) in CODES {
+    for (code, what) in codes {
         let _ = writeln!(page, ".TP\n\\fB{}\\fP\n{}", plain(code), line(&format!("{}.", sentence(what))));
     }
 }

@@ -12,14 +12,54 @@ end
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
     set -l words (__beget_words)
-    set -l with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if --stdin --stdout --stderr --capability --signal --limit --manifest --on-monitor-death --nurseries --history --socket --ready --preload --pool --low-water --renew --image --signed-by --output --sign-with
     if test (count $words) -lt 2
         echo command
         return
     end
-    if not contains -- $words[2] run show check serve spawn ps wait kill send history top factory-create factory-run factory-list factory-show factory-replace factory-save factory-destroy
+    if not contains -- $words[2] run show check serve spawn ps wait kill send history top bench factory-create factory-run factory-list factory-show factory-replace factory-save factory-destroy
         test (count $words) -eq 2; and echo word $words[2]
         return
+    end
+    set -l with_value
+    switch $words[2]
+        case run
+            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if
+        case show
+            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if --socket
+        case check
+            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --output-limit --cwd --loader --log --degrade --as-if
+        case serve
+            set with_value --manifest --on-monitor-death --nurseries --history --socket
+        case spawn
+            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --timeout --grace --cwd --degrade --as-if --stdin --stdout --stderr --capability --socket
+        case ps
+            set with_value --socket
+        case wait
+            set with_value --timeout --socket
+        case kill
+            set with_value --signal --grace --socket
+        case send
+            set with_value --capability --fd --socket
+        case history
+            set with_value --limit --socket
+        case top
+            set with_value --socket
+        case bench
+            set with_value --only --json --html --pin
+        case factory-create
+            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --cwd --degrade --as-if --ready --preload --pool --low-water --renew --image --signed-by --socket
+        case factory-run
+            set with_value --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --grace --cwd --socket
+        case factory-list
+            set with_value --socket
+        case factory-show
+            set with_value --socket
+        case factory-replace
+            set with_value --socket
+        case factory-save
+            set with_value --output --sign-with --socket
+        case factory-destroy
+            set with_value --socket
     end
     set -l i 3
     set -l named
@@ -96,6 +136,7 @@ complete -c beget -n __beget_wants_command -a send -d 'give a running domain one
 complete -c beget -n __beget_wants_command -a history -d 'list the domains that have ended'
 complete -c beget -n __beget_wants_command -a top -d 'watch the domains that live'
 complete -c beget -n __beget_wants_command -a factory -d 'make a program many times, knowing what it can reach'
+complete -c beget -n __beget_wants_command -a bench -d 'measure what births cost here, beside other ways'
 complete -c beget -n __beget_wants_command -a profiles -d 'list the profiles that are shipped, or print one'
 complete -c beget -n __beget_wants_command -a completions -d 'print the completions of a shell'
 complete -c beget -n __beget_wants_command -a help -d 'tell of beget, or of one command'
@@ -103,7 +144,7 @@ complete -c beget -n __beget_wants_command -a version -d 'print the version'
 complete -c beget -n '__beget_wants_word factory' -a 'create run list show replace save destroy'
 complete -c beget -n '__beget_wants_word profiles' -a 'agent cargo git make node python python-parallel'
 complete -c beget -n '__beget_wants_word completions' -a 'bash zsh fish'
-complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top factory profiles completions help version'
+complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top factory bench profiles completions help version'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l spec -r -F -d 'begin with what this TOML file says'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l profile -x -a 'agent cargo git make node python python-parallel' -d 'the profile of that name in the file'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l set -r -F -d 'the value of ${NAME} in the file'
@@ -188,3 +229,9 @@ complete -c beget -n '__beget_wants_flag factory-run' -l unique -d 'only a produ
 complete -c beget -n '__beget_wants_flag factory-create' -l socket -r -F -d 'the service that listens at PATH, instead of this user\'s'
 complete -c beget -n '__beget_wants_flag factory-run factory-list factory-show factory-replace factory-save factory-destroy' -l socket -r -F -d 'the service that listens at PATH'
 complete -c beget -n '__beget_wants_flag factory-create factory-run factory-list factory-show factory-destroy' -l json -d 'print JSON'
+complete -c beget -n '__beget_wants_flag bench' -l quick -d 'about two minutes'
+complete -c beget -n '__beget_wants_flag bench' -l only -x -a 'floors spawn confined embryos batches commands roots filter service factories' -d 'measure this and no other subject'
+complete -c beget -n '__beget_wants_flag bench' -l list -d 'print the names for --only, and measure nothing'
+complete -c beget -n '__beget_wants_flag bench' -l json -r -F -d 'write everything to FILE, for other programs'
+complete -c beget -n '__beget_wants_flag bench' -l html -r -F -d 'write everything to FILE, one page for a browser that needs nothing else'
+complete -c beget -n '__beget_wants_flag bench' -l pin -x -d 'everything on processor N'

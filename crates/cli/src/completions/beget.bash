@@ -1,7 +1,7 @@
 # Completions of beget for bash. Written by `beget completions bash`; do not edit.
 
 _beget() {
-    local i command words kind flag value piece takes= flags= first=2
+    local i command words kind flag value piece takes= flags= with_value= first=2
     COMPREPLY=()
     local cur=${COMP_WORDS[COMP_CWORD]}
     command=${COMP_WORDS[1]}
@@ -37,8 +37,9 @@ _beget() {
                 fi
                 ((++i))
                 ;;
-            @WITH_VALUE@)
+            --*)
                 ((++i))
+                [[ $with_value == *" $flag "* ]] || continue
                 [[ ${COMP_WORDS[i]} == = ]] && ((++i))
                 value=
                 while ((i < COMP_CWORD)); do
@@ -51,7 +52,7 @@ _beget() {
                 done
                 if ((i >= COMP_CWORD)); then
                     [[ $cur == = && -z $value ]] && cur=
-                    _beget_value "$flag" "$value$cur"
+                    _beget_value "$command:$flag" "$value$cur"
                     return
                 fi
                 ((++i))

@@ -12,7 +12,6 @@ end
 # Where the words so far have come to: command, word COMMAND, flag, or the number of the word that is the program.
 function __beget_place
     set -l words (__beget_words)
-    set -l with_value @WITH_VALUE@
     if test (count $words) -lt 2
         echo command
         return
@@ -20,6 +19,10 @@ function __beget_place
     if not contains -- $words[2] @WITH_FLAGS@
         test (count $words) -eq 2; and echo word $words[2]
         return
+    end
+    set -l with_value
+    switch $words[2]
+        @WITH_VALUE@
     end
     set -l i 3
     set -l named

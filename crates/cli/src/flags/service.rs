@@ -335,15 +335,6 @@ mod tests {
         }
     }
 
-    /// Completions know a flag's value by the flag's name alone.
-    #[test]
-    fn a_name_takes_a_value_everywhere_or_nowhere() {
-        for flag in super::super::all() {
-            let other = super::super::all().find(|other| other.name == flag.name).expect("itself");
-            assert_eq!(flag.value.is_empty(), other.value.is_empty(), "--{}", flag.name);
-        }
-    }
-
     #[test]
     fn a_command_has_one_flag_of_a_name() {
         for entry in crate::commands::COMMANDS {

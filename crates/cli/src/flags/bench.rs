@@ -1,0 +1,85 @@
+//! The flags of the commands that measure.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use beget_bench::Output;
+
+use super::{Apply, Flag, Group, number, text};
+use crate::options::Options;
+
+const BENCH: &[&str] = &["bench"];
+
+const fn flag(
+    of: &'static [&'static str],
+    name: &'static str,
+    value: &'static str,
+    help: &'static str,
+    apply: Apply,
+) -> Flag {
+    Flag { name, value, group: Group::Measuring, help, apply, of }
+}
+
+fn file(value: OsString) -> Result<PathBuf, String> {
+    if value.is_empty() { Err("wants a file".into()) } else { Ok(value.into()) }
+}
+
+/// One of some names.
+fn named(options: &mut Options, value: OsString, names: &[&str], what: &str) -> Result<(), String> {
+    let name = text(&value)?;
+    if !names.contains(&name) {
+        return Err(format!("no such {what}; there are {}", crate::commands::sentence(names)));
+    }
+    options.bench.only.push(name.to_owned());
+    Ok(())
+}
+
+/// All of them, in the order that help has.
+pub(super) const FLAGS: &[Flag] = &[
+    flag(BENCH, "quick", "", "about two minutes: fewer rounds, wider ranges", |options, _| {
+        options.bench.quick = true;
+        Ok(())
+    }),
+    flag(
+        BENCH,
+        "only",
+        "SUBJECT",
+        "measure this and no other subject; may be given again. --list names them",
+        |options, value| named(options, value, &beget_bench::subjects(), "subject"),
+    ),
+    flag(BENCH, "list", "", "print the names for --only, and measure nothing", |options, _| {
+        options.bench.list = true;
+        Ok(())
+    }),
+    flag(
+        BENCH,
+        "json",
+        "FILE|-",
+        "write everything to FILE, for other programs; `-` is standard output, which then has\nnothing else",
+        |options, value| {
+            let output = if value == "-" { Output::Standard } else { Output::File(file(value)?) };
+            options.bench.json = Some(output);
+            Ok(())
+        },
+    ),
+    flag(
+        BENCH,
+        "html",
+        "FILE",
+        "write everything to FILE, one page for a browser that needs nothing else",
+        |options, value| {
+            options.bench.html = Some(file(value)?);
+            Ok(())
+        },
+    ),
+    flag(
+        BENCH,
+        "pin",
+        "N",
+        "everything on processor N: steadier on a machine with other work, unfair to what uses\ntwo processes",
+        |options, value| {
+            options.bench.pin = Some(number(&value)?);
+            Ok(())
+        },
+    ),
+];
