@@ -120,6 +120,98 @@ fn a_request_that_fails_leaves_the_bank_empty() {
     });
 }
 
+/// A group that a test made, of the hierarchy that processes are born into.
+struct Group(PathBuf);
+
+impl Group {
+    fn make(test: &str) -> Option<Group> {
+        if !is_root() {
+            skip(test, Need::Root);
+            return None;
+        }
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let mut words = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let mount = words.find(|words| words.get(2) == Some(&"cgroup2")).map(|words| words[1].to_owned());
+        let made =
+            mount.map(|mount| Group(Path::new(&mount).join(format!("beget-test-{}", std::process::id()))));
+        let made = made.filter(|group| std::fs::create_dir(&group.0).is_ok());
+        if made.is_none() {
+            skip(test, Need::Machine("a cgroup2 mount that can be written"));
+        }
+        made
+    }
+
+    fn open(&self) -> std::fs::File {
+        std::fs::File::open(&self.0).expect("it was made")
+    }
+
+    fn members(&self) -> Vec<u32> {
+        let list = std::fs::read_to_string(self.0.join("cgroup.procs")).expect("it was made");
+        list.lines().map(|line| line.parse().expect("a number")).collect()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let removed = std::fs::remove_dir(&self.0);
+        assert!(std::thread::panicking() || removed.is_ok(), "somebody is left in it: {removed:?}");
+    }
+}
+
+#[test]
+fn a_product_is_in_the_group_that_its_requestor_names_and_nobody_else_is() {
+    in_own_process("bank::a_product_is_in_the_group_that_its_requestor_names_and_nobody_else_is", || {
+        let test = "a_product_is_in_the_group_that_its_requestor_names_and_nobody_else_is";
+        let Some(group) = Group::make(test) else { return };
+        for options in [Options::default(), warm(0), warm(2)] {
+            let factory = probe(&["await", "7"], options);
+            let ask = || {
+                let mut request = factory.request();
+                request.stdin(Stdio::piped());
+                request
+            };
+            let mut inside = ask().cgroup(group.open()).start().expect("a product");
+            let mut outside = ask().start().expect("a product");
+            assert_eq!(group.members(), [inside.id()]);
+            // Which of its own it is in, the kernel says.
+            let name = group.0.file_name().expect("a name").to_string_lossy().into_owned();
+            assert!(groups_of(inside.id()).contains(&name) && !groups_of(outside.id()).contains(&name));
+            for product in [&mut inside, &mut outside] {
+                drop(product.stdin.take());
+                assert_eq!(product.wait().expect("its end").exit_code(), 7);
+            }
+            // Of a request that comes to nothing, nobody is in it.
+            let mut lost = ask();
+            lost.cgroup(group.open()).current_dir_fd(std::fs::File::open("/dev/null").expect("it is there"));
+            let error = lost.start().expect_err("no directory");
+            assert!(error.part().starts_with("working directory"), "{error}");
+            assert_eq!(group.members(), [] as [u32; 0]);
+            let done = factory.statistics();
+            assert_eq!(done.failed, 1, "{done:?}");
+            assert_eq!(done.hits + done.warm + done.cold, 2, "{done:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_no_group_makes_no_product() {
+    let (marks, folder) = (beget_tests::Scratch::new(), std::fs::File::open("/tmp").expect("it is there"));
+    for options in [Options::default(), warm(0), warm(2)] {
+        let mut command = Command::new("/bin/sh");
+        let script = format!("echo >>{}", marks.at("ran"));
+        command.arg("-c").arg(script).grant(Grant::Base).grant(Grant::Write(marks.path().to_owned()));
+        let mut builder = Factory::builder(command);
+        builder.options(options);
+        let factory = builder.seal().expect("a factory");
+        let mut request = factory.request();
+        let error = request.cgroup(folder.try_clone().expect("a copy")).start().expect_err("it is no cgroup");
+        let part = error.part();
+        assert!(part.starts_with("cgroup") || part == "process", "{error}");
+        assert_eq!(factory.statistics().failed, 1);
+    }
+    assert!(!Path::new(&marks.at("ran")).exists());
+}
+
 #[test]
 fn a_product_has_the_processors_of_its_requestor() {
     let allowed = |number: u32| -> usize {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use beget::{Command, Grant};
 use beget_factory::{Factory, Options, Pool, Ready};
-use beget_tests::in_own_process;
+use beget_tests::{in_own_process, is_root};
 
 use crate::killed::parent;
-use crate::making::warm;
+use crate::making::{eventually, warm};
 
 /// How much more memory a process may have than after the first part: what allocators and tables grow by.
 const GROWTH: u64 = 6 << 20;
@@ -19,13 +19,17 @@ fn product(factory: &Factory) -> Duration {
     begun.elapsed()
 }
 
-/// Memory in bytes, and descriptors.
+/// What a process has: memory in bytes, its share of what it has together with others (`Pss`) where we may see that and all that is resident
+/// where not; and descriptors.
 fn held(process: u32) -> (u64, usize) {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident = resident.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    let line = |file: &str, key: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    let memory = line("smaps_rollup", "Pss:").or_else(|| line("status", "VmRSS:"));
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count);
-    (resident.unwrap_or(0) << 10, files)
+    (memory.unwrap_or(0) << 10, files)
 }
 
 fn middle(times: &mut [Duration]) -> Duration {
@@ -35,10 +39,13 @@ fn middle(times: &mut [Duration]) -> Duration {
 
 fn flat(name: &str, pool: Pool, at_once: usize) {
     let most: usize = std::env::var("BEGET_MANY").ok().and_then(|value| value.parse().ok()).unwrap_or(2000);
+    // Ten times what one takes in a debug build on a machine that does other things.
+    beget_tests::with_time(Duration::from_millis(30) * most as u32);
     let mut command = Command::new("/bin/true");
     command.grant(Grant::Base);
     let mut builder = Factory::builder(command);
-    builder.options(Options { pool, ..warm(Ready::Entry) });
+    // What an ordinary user may look into, for that is what is looked at here.
+    builder.options(Options { pool, opaque: is_root(), ..warm(Ready::Entry) });
     let factory = builder.seal().expect("a factory");
     let part = (most / 4).clamp(1, 1000);
     let run = |count: usize| -> Vec<Duration> {
@@ -51,7 +58,7 @@ fn flat(name: &str, pool: Pool, at_once: usize) {
     };
     let look = || {
         let template = factory.template_number().expect("a template");
-        crate::making::eventually("a full pool", || factory.statistics().waiting == pool.size as u64);
+        eventually("a full pool", || factory.statistics().waiting == pool.size as u64);
         [std::process::id(), parent(template), template].map(held)
     };
     let mut first = run(part);
@@ -60,12 +67,13 @@ fn flat(name: &str, pool: Pool, at_once: usize) {
     let mut last = run(part);
     // What the factory measures beside its work opens files for a moment.
     let few = || look().iter().zip(&before).all(|(now, then)| now.1 <= then.1);
-    crate::making::eventually("no more descriptors than before", few);
+    eventually("no more descriptors than before", few);
     let after = look();
+    let (first, last) = (middle(&mut first), middle(&mut last));
     eprintln!(
-        "{name}: first {:?}, last {:?}, {before:?} -> {after:?}",
-        middle(&mut first),
-        middle(&mut last)
+        "{name}: {most} products, the middle one of the first {part} {first:?}, of the last {last:?}, × {:.2}; factory, nursery and template: \
+         bytes and descriptors {before:?} -> {after:?}",
+        last.as_secs_f64() / first.as_secs_f64()
     );
     for ((memory, _), (then, _)) in after.into_iter().zip(before) {
         assert!(memory <= then + GROWTH, "{name}: {before:?} -> {after:?}");

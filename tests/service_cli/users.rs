@@ -92,3 +92,63 @@ fn users_neither_see_nor_touch_what_is_anothers() {
     let list: serde_json::Value = serde_json::from_slice(&history.stdout).unwrap();
     assert!(list.as_array().unwrap().iter().all(|record| record["user"] == 65534), "{list}");
 }
+
+/// A factory of one user's: kept and made by processes with that user's rights alone, and no other user's to ask or to see.
+#[test]
+fn a_factory_is_its_users_own() {
+    if !possible("a_factory_is_its_users_own") {
+        return;
+    }
+    let served = Served::start(&["--other-users"]);
+    let create =
+        ["factory", "create", "copies", "--base", "--read", "/proc", "--ready", "entry", "--pool", "2"];
+    let create = [&create[..], &["--json", "--", "cat", "/proc/self/status"]].concat();
+    let ours: serde_json::Value = serde_json::from_str(&served.ok(&create)).unwrap();
+    let output = as_nobody(&served, &create);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let theirs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // A name is each user's own, and so is what it names.
+    assert_ne!(ours["pid"], theirs["pid"]);
+    let is_nobodys = |status: &str| {
+        let line =
+            |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+        assert_eq!(line("Uid:"), "65534\t65534\t65534\t65534", "{status}");
+        assert_eq!((line("Gid:"), line("Groups:")), ("65534\t65534\t65534\t65534", ""), "{status}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(line(set), "0000000000000000", "{status}");
+        }
+    };
+    is_nobodys(&std::fs::read_to_string(format!("/proc/{}/status", theirs["pid"])).unwrap());
+    for _ in 0..4 {
+        let output = as_nobody(&served, &["factory", "run", "copies"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        is_nobodys(&text(&output.stdout));
+        let own = served.ok(&["factory", "run", "copies"]);
+        assert!(own.contains("Uid:\t0\t0\t0\t0"), "{own}");
+    }
+    let keepers = |list: &[u8]| {
+        let list: serde_json::Value = serde_json::from_slice(list).unwrap();
+        list.as_array().unwrap().iter().map(|one| one["pid"].clone()).collect::<Vec<_>>()
+    };
+    let list = ["factory", "list", "--json"];
+    assert_eq!(keepers(&as_nobody(&served, &list).stdout), [theirs["pid"].clone()]);
+    assert_eq!(keepers(served.ok(&list).as_bytes()), [ours["pid"].clone()]);
+    // By a name that only the other has, there is none.
+    served.ok(&["factory", "create", "root-only", "--base", "--", "id"]);
+    for words in [
+        &["factory", "run", "root-only"][..],
+        &["factory", "show", "root-only"],
+        &["factory", "destroy", "root-only"],
+    ] {
+        let output = as_nobody(&served, words);
+        assert_eq!(output.status.code(), Some(125), "{words:?}");
+        assert!(
+            text(&output.stderr).contains("factory root-only: no factory has this name"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    // Each destroys its own.
+    assert!(as_nobody(&served, &["factory", "destroy", "copies"]).status.success());
+    assert!(served.ok(&["factory", "run", "copies"]).contains("Uid:\t0\t0\t0\t0"));
+}

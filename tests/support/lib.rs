@@ -180,6 +180,13 @@ pub fn in_own_process(test: &str, body: impl FnOnce()) {
     assert!(said.contains("1 passed"), "{test} is not the name of one test:\n{said}");
 }
 
+/// Gives a test that runs [in a process of its own](in_own_process) so much time more, from now on: it was asked to do more than it does by itself.
+pub fn with_time(more: std::time::Duration) {
+    let seconds = u32::try_from(more.as_secs()).unwrap_or(u32::MAX).saturating_add(300);
+    // SAFETY: a number.
+    unsafe { libc::alarm(seconds) };
+}
+
 /// Runs a command to its end and collects what it wrote. Whatever is wrong, this ends: after 30 seconds it kills the process and
 /// fails.
 pub fn finish(command: &mut Command) -> Output {

@@ -57,7 +57,9 @@ impl Confinement {
         judge::compare(self, other)
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// As it is sent.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.u32(self.sealed.into()).u32(self.holes.len() as u32);
         for hole in &self.holes {
@@ -75,7 +77,9 @@ impl Confinement {
         writer.into_body()
     }
 
-    pub(crate) fn decode(body: &[u8]) -> Option<Confinement> {
+    /// What was sent; `None` when it is none.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Option<Confinement> {
         let mut reader = Reader::new(body);
         let sealed = match reader.u32()? {
             0 => false,
@@ -100,7 +104,9 @@ impl Confinement {
 }
 
 impl Facts {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// As it is sent.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         for pairs in [&self.options, &self.hazards] {
             writer.u32(pairs.len() as u32);
@@ -111,7 +117,9 @@ impl Facts {
         writer.into_body()
     }
 
-    pub(crate) fn decode(body: &[u8]) -> Option<Facts> {
+    /// What was sent; `None` when it is none.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Option<Facts> {
         let mut reader = Reader::new(body);
         let pair = |reader: &mut Reader<'_>| Some((text(reader)?, text(reader)?));
         let facts = Facts {
