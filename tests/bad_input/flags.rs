@@ -42,7 +42,7 @@ const VALUES: &[(&str, &[&str])] = &[
 ];
 
 const SWITCHES: &[&str] =
-    &["base", "loopback", "root", "inet-dns", "net", "spawn", "only", "suspend", "pty", "json"];
+    &["base", "loopback", "root", "inet-dns", "net", "spawn", "only", "discreet", "suspend", "pty", "json"];
 
 #[test]
 fn the_tables_here_have_every_flag() {

@@ -62,6 +62,7 @@ inet-dns = true
 spawn = true
 cwd = \"r\"
 only = true
+discreet = true
 loader = \"direct\"
 suspend = true
 degrade = [\"memory\", \"processes\"]
@@ -79,7 +80,7 @@ output-limit = \"5M\"
     scratch.file("a.toml", spec);
     let by_file = run_in(&scratch.at(""), &["show", "--json", "--spec", "a.toml"]);
     let flags = "--base --read r --write w --exec x --env A=1 --env B=2 --env PATH --fd one=f --fd two=f:rw --tcp-connect 443 \
-                 --tcp-connect 80 --tcp-bind 8080 --inet-dns --spawn --cwd r --only --loader direct --suspend --degrade memory \
+                 --tcp-connect 80 --tcp-bind 8080 --inet-dns --spawn --cwd r --only --discreet --loader direct --suspend --degrade memory \
                  --degrade processes --memory 512M --cpus 1 --processes 400 --open-files 77 --timeout 90s --grace 2s --output-limit 5M -- true a";
     let mut words: Vec<&str> = vec!["show", "--json"];
     words.extend(flags.split_ascii_whitespace());

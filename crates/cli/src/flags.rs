@@ -17,6 +17,8 @@ use crate::options::Options;
 const BIRTH: &[&str] = &["run", "show", "check", "spawn", "factory-create"];
 /// The same, and what a requestor may give a product of a factory, or hold it to besides.
 const PRODUCT: &[&str] = &["run", "show", "check", "spawn", "factory-create", "factory-run"];
+/// Those of which it is to be said: a factory's products are so in any case.
+const DOMAIN: &[&str] = &["run", "show", "check", "spawn"];
 /// Those that stay for a time of their own beside it.
 const TIMED: &[&str] = &["run", "show", "check", "spawn", "factory-run"];
 /// Those of them that stay beside it.
@@ -410,6 +412,17 @@ const FLAGS: &[Flag] = &[
             Ok(())
         },
     ),
+    flag(
+        "discreet",
+        "",
+        Group::How,
+        "mark no file, its own included: no lock, lease, mode, owner or time of one is changed,\nwhich whoever may only read it could do for others to see. Products of a factory never do",
+        |options, _| {
+            options.spec.discreet = true;
+            Ok(())
+        },
+    )
+    .of(DOMAIN),
     flag(
         "loader",
         "kernel|direct",

@@ -173,6 +173,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("only", "Execute no other program, as --only", Kind::Bool(|spec, only| spec.only = only)),
     key(
+        "discreet",
+        "Mark no file, as --discreet; products of a factory never do",
+        Kind::Bool(|spec, discreet| spec.discreet = discreet),
+    ),
+    key(
         "loader",
         "Who puts the program into memory, as --loader",
         Kind::Word(

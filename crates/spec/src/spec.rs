@@ -46,6 +46,8 @@ pub struct Spec {
     pub directory: Option<PathBuf>,
     /// No other program is executed.
     pub only: bool,
+    /// It marks no file. Products of a factory never do.
+    pub discreet: bool,
     /// Who puts it into memory.
     pub loader: Loader,
     /// It stops before its first instruction.
@@ -68,6 +70,7 @@ impl Spec {
             .env("PATH", DEFAULT_PATH)
             .grants(self.grants.iter().cloned())
             .only(self.only)
+            .discreet(self.discreet)
             .loader(self.loader)
             .suspended(self.suspend);
         if self.root {

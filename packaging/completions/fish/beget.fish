@@ -181,6 +181,7 @@ complete -c beget -n '__beget_wants_flag run show check spawn factory-run' -l gr
 complete -c beget -n '__beget_wants_flag run show check' -l output-limit -x -d 'end the whole tree when it has written this much to standard output and error, or to the terminal of --pty'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l cwd -x -a '(__fish_complete_directories)' -d 'start there instead of in /, where relative arguments are looked for'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l only -d 'execute no other program'
+complete -c beget -n '__beget_wants_flag run show check spawn' -l discreet -d 'mark no file, its own included'
 complete -c beget -n '__beget_wants_flag run show check' -l loader -x -a 'kernel direct' -d 'who puts the program into memory'
 complete -c beget -n '__beget_wants_flag run show check' -l suspend -d 'stop before the program\'s first instruction, tell its process number and wait, for a debugger to attach (gdb -p) or somebody to continue it (kill -CONT)'
 complete -c beget -n '__beget_wants_flag run show check' -l pty -d 'a terminal of its own for its three streams, in a session of its own'
