@@ -10,6 +10,8 @@ use crate::{Errno, Result, arch, nr};
 pub mod option {
     /// Stops at calls are told apart from other traps.
     pub const TELL_CALLS_APART: usize = 1;
+    /// What it makes is traced too, with the same options, from before its first instruction: by `fork`, by `vfork`, by `clone`.
+    pub const ITS_CHILDREN: usize = 2 | 4 | 8;
     /// It stops at each exec.
     pub const EXEC: usize = 0x10;
     /// It stops when it is about to end, its memory still there.
@@ -28,6 +30,7 @@ const SEIZE: usize = 0x4206;
 const INTERRUPT: usize = 0x4207;
 const GET_SIGNAL_MASK: usize = 0x420a;
 const SET_SIGNAL_MASK: usize = 0x420b;
+const GET_CALL: usize = 0x420e;
 const GET_PROCESSOR_NOTE: usize = 0x420f;
 
 /// General registers (`NT_PRSTATUS`).
@@ -232,32 +235,88 @@ pub fn processor_note(process: i32) -> Result<(u64, u32, u32)> {
     Ok((note.pointer, note.size, note.signature))
 }
 
+/// What a process that is stopped at a call is about to do, or has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtCall {
+    /// It is about to make this call, from this place in its memory.
+    Enters {
+        /// The call's number.
+        number: u64,
+        /// Its arguments.
+        arguments: [u64; 6],
+        /// The instruction after the one that makes it.
+        at: u64,
+    },
+    /// It has made one, with this answer.
+    Leaves(i64),
+    /// It is stopped elsewhere.
+    Neither,
+}
+
+/// The call that a stopped process is at (`PTRACE_GET_SYSCALL_INFO`, Linux 5.3).
+///
+/// # Errors
+/// As for [`interrupt`]; `EIO` before Linux 5.3.
+pub fn at_call(process: i32) -> Result<AtCall> {
+    const ENTRY: u8 = 1;
+    const EXIT: u8 = 2;
+    let mut words = [0u64; 11];
+    ask(GET_CALL, process, size_of_val(&words), words.as_mut_ptr() as usize)?;
+    Ok(match words[0] as u8 {
+        ENTRY => {
+            let [_, at, _, number, arguments @ .., _] = words;
+            let [a, b, c, d, e, f] = arguments;
+            AtCall::Enters { number, arguments: [a, b, c, d, e, f], at }
+        }
+        EXIT => AtCall::Leaves(words[3] as i64),
+        _ => AtCall::Neither,
+    })
+}
+
+/// The same as [`next_stop`], of whichever process this thread traces is the next, or child of this thread: its number, and how it changed.
+///
+/// # Errors
+/// As for [`next_stop`].
+pub fn next_stop_of_any(wait: bool) -> Result<Option<(i32, Stop)>> {
+    let mut status = 0;
+    Ok(wait_for(-1, wait, &mut status)?.map(|process| (process, stop_of(status))))
+}
+
 /// Waits for the next change of a process that this thread traces; `None` when there is none and `wait` is not asked for. Its end is told to
 /// its tracer, and to its parent too.
 ///
 /// # Errors
 /// `ECHILD` for one that this thread does not trace; `EINTR`.
 pub fn next_stop(process: i32, wait: bool) -> Result<Option<Stop>> {
+    let mut status = 0;
+    Ok(wait_for(process, wait, &mut status)?.map(|_| stop_of(status)))
+}
+
+/// The number of the process that changed.
+fn wait_for(process: i32, wait: bool, status: &mut i32) -> Result<Option<i32>> {
     const NO_HANG: usize = 1;
     const THIS_THREAD: usize = 0x2000_0000;
     const ALL: usize = 0x4000_0000;
+    let options = ALL | THIS_THREAD | if wait { 0 } else { NO_HANG };
+    // SAFETY: the kernel writes one number, where the caller lent it.
+    let found = unsafe {
+        arch::call4(nr::WAIT4, process as usize, core::ptr::from_mut(status) as usize, options, 0)
+    }?;
+    Ok((found != 0).then_some(found as i32))
+}
+
+fn stop_of(status: i32) -> Stop {
     const TRAP: i32 = 5;
     const STOPPED: i32 = 128;
-    let (mut status, options) = (0i32, ALL | THIS_THREAD | if wait { 0 } else { NO_HANG });
-    // SAFETY: the kernel writes one number on this stack.
-    let found = unsafe { arch::call4(nr::WAIT4, process as usize, (&raw mut status) as usize, options, 0) }?;
-    if found == 0 {
-        return Ok(None);
-    }
     let (signal, event) = (status >> 8 & 0xff, status >> 16);
-    Ok(Some(match status & 0x7f {
+    match status & 0x7f {
         0x7f if event == STOPPED && signal != TRAP => Stop::Group(signal),
         0x7f if event != 0 => Stop::Event(event),
         0x7f if signal == TRAP | 0x80 => Stop::Call,
         0x7f => Stop::Signal(signal),
         0 => Stop::Exited(signal),
         killed => Stop::Killed(killed),
-    }))
+    }
 }
 
 /// Reads another process's memory, whole or not at all (`man 2 process_vm_readv`).
