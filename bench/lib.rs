@@ -3,6 +3,7 @@
 //! Safety idea: `unsafe` is for the peers' own calls alone, and for numbers that the kernel is asked for; what is Beget's is
 //! asked for as anybody would.
 
+mod compare;
 mod machine;
 mod measure;
 mod options;
@@ -10,6 +11,7 @@ pub mod report;
 mod subjects;
 mod ways;
 
+pub use compare::{compare, part, ways as compared};
 pub use options::{Options, Output};
 
 use report::Report;

@@ -5,5 +5,5 @@ mod race;
 mod stats;
 
 pub use clock::{now, processor_time, timed};
-pub use race::{Entry, Series, race};
+pub use race::{Entry, Series, progress, race};
 pub use stats::{NOISY, Pairs, Summary, minima};

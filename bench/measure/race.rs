@@ -112,7 +112,7 @@ pub fn race(title: &str, seconds: f64, entries: Vec<Entry<'_>>) -> Vec<Series> {
 }
 
 /// One line on standard error that is written over, when it is a terminal.
-fn progress(title: &str) {
+pub fn progress(title: &str) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
         let _ = write!(stderr, "\r\x1b[K{title}");

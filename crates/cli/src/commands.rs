@@ -276,6 +276,26 @@ pub(crate) const COMMANDS: &[Entry] = &[
         act: factory::dispatch,
     },
     Entry {
+        name: "compare",
+        usage: "[FLAGS]",
+        summary: "show what differs between the ways to make a process",
+        text: "A process P holds A and B, and has a process C made that should hold A. Compares the ways to do that by really taking them: fork and exec, \
+               vfork, posix_spawn, Rust's Command, those of Beget, and bwrap, crun, Python and others that are installed. For each it shows the steps; the \
+               system calls, counted by a tracer; what C holds, as a probe inside of C reports it; whether C gets B by a descriptor, by its path, through /proc, \
+               or out of P itself; what it costs to forget one step, by forgetting it; how long it takes; and its own limits. It takes about a minute.\n\n\
+               It needs no root and no service. What it makes lies in one folder of its own in TMPDIR, and goes away. A way that cannot be had here says why, \
+               and the others go on.\n\n\
+               The exit code is 0 when nothing of Beget's leaked, 1 when something did or the comparison could not be made, and 2 when the command line is \
+               wrong.",
+        examples: &[
+            ("beget compare", "all of them"),
+            ("beget compare --quick --only fork-forgotten --only confined", "two of them, in a moment"),
+            ("beget compare --html compare.html", "a page for a browser beside the table"),
+        ],
+        takes: Takes::Flags,
+        act: |words| with_flags("compare", words),
+    },
+    Entry {
         name: "bench",
         usage: "[FLAGS]",
         summary: "measure what births cost here, beside other ways",
@@ -447,6 +467,7 @@ pub(crate) fn with_flags(command: &'static str, words: &[OsString]) -> Outcome {
         "factory-replace" => factory::replace(&options),
         "factory-save" => factory::save(&options),
         "factory-destroy" => factory::destroy(&options),
+        "compare" => beget_bench::compare(&options.bench).map_err(|message| (message, 1)),
         "bench" => beget_bench::bench(&options.bench).map_err(|message| (message, 1)),
         _ => top::top(&options),
     };

@@ -47,6 +47,7 @@ impl Value {
                 Value::Words(known)
             }
             "SUBJECT" => words(&beget_bench::subjects()),
+            "WAY" => words(&beget_bench::compared()),
             "POINT" => words(&["entry", "main", "stdin", "stop", "symbol="]),
             "NAME[=VALUE]" => Value::Variable,
             "SIGNAL" => {

@@ -39,6 +39,9 @@ const FAILED: u8 = 125;
 #[must_use]
 pub fn main() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = beget_bench::part(&arguments) {
+        return code;
+    }
     match prepare().and_then(|()| commands::dispatch(&arguments)) {
         Ok(code) => code,
         Err((message, code)) => {

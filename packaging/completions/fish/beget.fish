@@ -16,7 +16,7 @@ function __beget_place
         echo command
         return
     end
-    if not contains -- $words[2] run show check serve spawn ps wait kill send history top bench factory-create factory-run factory-list factory-show factory-replace factory-save factory-destroy
+    if not contains -- $words[2] run show check serve spawn ps wait kill send history top compare bench factory-create factory-run factory-list factory-show factory-replace factory-save factory-destroy
         test (count $words) -eq 2; and echo word $words[2]
         return
     end
@@ -44,6 +44,8 @@ function __beget_place
             set with_value --limit --socket
         case top
             set with_value --socket
+        case compare
+            set with_value --only --json --html
         case bench
             set with_value --only --json --html --pin
         case factory-create
@@ -136,6 +138,7 @@ complete -c beget -n __beget_wants_command -a send -d 'give a running domain one
 complete -c beget -n __beget_wants_command -a history -d 'list the domains that have ended'
 complete -c beget -n __beget_wants_command -a top -d 'watch the domains that live'
 complete -c beget -n __beget_wants_command -a factory -d 'make a program many times, knowing what it can reach'
+complete -c beget -n __beget_wants_command -a compare -d 'show what differs between the ways to make a process'
 complete -c beget -n __beget_wants_command -a bench -d 'measure what births cost here, beside other ways'
 complete -c beget -n __beget_wants_command -a profiles -d 'list the profiles that are shipped, or print one'
 complete -c beget -n __beget_wants_command -a completions -d 'print the completions of a shell'
@@ -144,7 +147,7 @@ complete -c beget -n __beget_wants_command -a version -d 'print the version'
 complete -c beget -n '__beget_wants_word factory' -a 'create run list show replace save destroy'
 complete -c beget -n '__beget_wants_word profiles' -a 'agent cargo git make node python python-parallel'
 complete -c beget -n '__beget_wants_word completions' -a 'bash zsh fish'
-complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top factory bench profiles completions help version'
+complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top factory compare bench profiles completions help version'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l spec -r -F -d 'begin with what this TOML file says'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l profile -x -a 'agent cargo git make node python python-parallel' -d 'the profile of that name in the file'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l set -r -F -d 'the value of ${NAME} in the file'
@@ -232,7 +235,9 @@ complete -c beget -n '__beget_wants_flag factory-run factory-list factory-show f
 complete -c beget -n '__beget_wants_flag factory-create factory-run factory-list factory-show factory-destroy' -l json -d 'print JSON'
 complete -c beget -n '__beget_wants_flag bench' -l quick -d 'about two minutes'
 complete -c beget -n '__beget_wants_flag bench' -l only -x -a 'floors spawn confined embryos batches commands roots filter service factories' -d 'measure this and no other subject'
-complete -c beget -n '__beget_wants_flag bench' -l list -d 'print the names for --only, and measure nothing'
-complete -c beget -n '__beget_wants_flag bench' -l json -r -F -d 'write everything to FILE, for other programs'
-complete -c beget -n '__beget_wants_flag bench' -l html -r -F -d 'write everything to FILE, one page for a browser that needs nothing else'
+complete -c beget -n '__beget_wants_flag compare' -l quick -d 'some seconds'
+complete -c beget -n '__beget_wants_flag compare' -l only -x -a 'fork fork-forgotten vfork posix_spawn std confined embryo batch constructor warm pooled bwrap firejail unshare sandlock nsjail crun runc subprocess forkserver' -d 'compare this and no other way'
+complete -c beget -n '__beget_wants_flag bench compare' -l list -d 'print the names for --only, and measure nothing'
+complete -c beget -n '__beget_wants_flag bench compare' -l json -r -F -d 'write everything to FILE, for other programs'
+complete -c beget -n '__beget_wants_flag bench compare' -l html -r -F -d 'write everything to FILE, one page for a browser that needs nothing else'
 complete -c beget -n '__beget_wants_flag bench' -l pin -x -d 'everything on processor N'

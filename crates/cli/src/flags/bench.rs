@@ -9,6 +9,8 @@ use super::{Apply, Flag, Group, number, text};
 use crate::options::Options;
 
 const BENCH: &[&str] = &["bench"];
+const COMPARE: &[&str] = &["compare"];
+const BOTH: &[&str] = &["bench", "compare"];
 
 const fn flag(
     of: &'static [&'static str],
@@ -47,12 +49,23 @@ pub(super) const FLAGS: &[Flag] = &[
         "measure this and no other subject; may be given again. --list names them",
         |options, value| named(options, value, &beget_bench::subjects(), "subject"),
     ),
-    flag(BENCH, "list", "", "print the names for --only, and measure nothing", |options, _| {
+    flag(COMPARE, "quick", "", "some seconds: fewer rounds, wider ranges", |options, _| {
+        options.bench.quick = true;
+        Ok(())
+    }),
+    flag(
+        COMPARE,
+        "only",
+        "WAY",
+        "compare this and no other way; may be given again. --list names them",
+        |options, value| named(options, value, &beget_bench::compared(), "way"),
+    ),
+    flag(BOTH, "list", "", "print the names for --only, and measure nothing", |options, _| {
         options.bench.list = true;
         Ok(())
     }),
     flag(
-        BENCH,
+        BOTH,
         "json",
         "FILE|-",
         "write everything to FILE, for other programs; `-` is standard output, which then has\nnothing else",
@@ -63,7 +76,7 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
-        BENCH,
+        BOTH,
         "html",
         "FILE",
         "write everything to FILE, one page for a browser that needs nothing else",
