@@ -22,6 +22,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("channel.md", include_str!("../../docs/src/channel.md")),
     ("factory.md", include_str!("../../docs/src/factory.md")),
     ("adapters.md", include_str!("../../docs/src/adapters.md")),
+    ("compare.md", include_str!("../../docs/src/compare.md")),
     ("bubblewrap.md", include_str!("../../docs/src/bubblewrap.md")),
     ("errors.md", include_str!("../../docs/src/errors.md")),
 ];
@@ -167,6 +168,7 @@ chapters! {
     service = "service.md", [];
     channel = "channel.md", ["python3", "cc"];
     factory = "factory.md", ["bash"];
+    compare = "compare.md", [];
     bubblewrap = "bubblewrap.md", ["make", "gcc"];
     errors = "errors.md", ["python3"];
 }

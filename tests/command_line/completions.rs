@@ -39,6 +39,8 @@ const CASES: &[(&str, &[&str])] = &[
     // A name may take a value for one command and none for another.
     ("beget bench --only flo", &["floors"]),
     ("beget run --only --load", &["--loader"]),
+    ("beget compare --only fork-", &["fork-forgotten"]),
+    ("beget compare --pi", &[]),
     ("beget bench --json @/one-fi", &["@/one-file"]),
     ("beget check --json --loader d", &["direct"]),
     // Those of a factory have a name of two words.
