@@ -59,7 +59,7 @@ fn every_call_of_a_newborn_can_fail_and_leaves_nothing() {
                             |call: &Call| [1, 64].contains(&call.arguments[0]) || case == cases::ALL[0];
                         let tried = |call: &Call| {
                             (call.number != i64::from(nr::RT_SIGACTION) || ends(call))
-                                && !words::only_looks(call)
+                                && !call.only_looks_at_keyring()
                         };
                         for index in (0..calls.len()).filter(|index| tried(&calls[*index])) {
                             let fail = |errno| Round::at(Who::Newborn, index, Verdict::fail(errno));

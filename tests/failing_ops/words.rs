@@ -41,15 +41,6 @@ pub fn of(call: &Call) -> (Vec<String>, &'static str) {
     (parts.iter().map(|part| (*part).to_owned()).collect(), fault)
 }
 
-/// Whether it only looks at the keyring that was found by name: what is not seen to be as it should is left for another.
-pub fn only_looks(call: &Call) -> bool {
-    let at_keyring = [libc::KEYCTL_DESCRIBE, libc::KEYCTL_READ].map(u64::from);
-    match call.number as u32 {
-        nr::KEYCTL => at_keyring.contains(&call.arguments[0]),
-        number => number == nr::GETEUID,
-    }
-}
-
 const SLOTS: &[&str] = &[
     "slot stdin",
     "slot stdout",

@@ -25,6 +25,8 @@ pub mod births;
 #[cfg(not(beget_freestanding))]
 pub mod blob;
 #[cfg(not(beget_freestanding))]
+pub mod copy;
+#[cfg(not(beget_freestanding))]
 pub mod current;
 #[cfg(not(beget_freestanding))]
 pub mod draft;

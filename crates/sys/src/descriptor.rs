@@ -158,6 +158,43 @@ pub fn socket_pair() -> Result<[i32; 2]> {
     Ok(pair)
 }
 
+/// The same, owned.
+///
+/// # Errors
+/// As for [`socket_pair`].
+#[cfg(not(beget_freestanding))]
+pub fn owned_pair() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd)> {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    let pair = socket_pair()?;
+    // SAFETY: the kernel just gave us these, and nobody else knows them.
+    let [one, other] = pair.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((one, other))
+}
+
+/// Whether a number is open.
+#[cfg(not(beget_freestanding))]
+#[must_use]
+pub fn is_open(fd: i32) -> bool {
+    const F_GETFD: usize = 1;
+    // SAFETY: numbers only, and nothing is changed.
+    unsafe { arch::call2(nr::FCNTL, fd as usize, F_GETFD) }.is_ok()
+}
+
+/// Opens a file only to mean it (`O_PATH`), close-on-exec: it can be neither read nor written through that.
+///
+/// # Errors
+/// Those of `open`.
+#[cfg(not(beget_freestanding))]
+pub fn open_to_mean(path: &core::ffi::CStr) -> Result<std::os::fd::OwnedFd> {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    const AT_FDCWD: usize = -100isize as usize;
+    const O_PATH: usize = 0o10_000_000;
+    // SAFETY: the kernel reads a string that ends in NUL.
+    let fd = unsafe { arch::call4(nr::OPENAT, AT_FDCWD, path.as_ptr() as usize, O_PATH | O_CLOEXEC, 0) }?;
+    // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// Opens a file to read, close-on-exec.
 ///
 /// # Errors

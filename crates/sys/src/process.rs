@@ -562,3 +562,29 @@ pub unsafe fn fork() -> Result<Option<u32>> {
     let number = unsafe { arch::call5(nr::CLONE, 0, 0, 0, 0, 0) }?;
     Ok((number != 0).then_some(number as u32))
 }
+
+/// Makes a child with a copy of the caller's memory by way of the C library (`man 3 fork`), which calls what was registered for it
+/// (`man 3 pthread_atfork`: a generator of random numbers is seeded anew), frees its own locks and knows the number of the copy's thread. Gives
+/// its number, and `None` in the child. It sends SIGCHLD when it ends.
+///
+/// # Errors
+/// `EAGAIN` past a process limit; `ENOMEM`.
+///
+/// # Safety
+/// The calling process must have one thread, and everything in the copy must be true of it that the caller's code relies on: what owns a
+/// descriptor there, above all.
+#[cfg(not(beget_freestanding))]
+pub unsafe fn fork_with_library() -> Result<Option<u32>> {
+    unsafe extern "C" {
+        fn fork() -> i32;
+    }
+    // SAFETY: a process with one thread, says the caller, so that no lock is another's.
+    match unsafe { fork() } {
+        0 => Ok(None),
+        number @ 1.. => Ok(Some(number as u32)),
+        _ => {
+            let errno = std::io::Error::last_os_error().raw_os_error();
+            Err(errno.map_or(Errno::EAGAIN, Errno))
+        }
+    }
+}

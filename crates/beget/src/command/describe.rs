@@ -158,6 +158,7 @@ fn operations(command: &Command, prepared: &Prepared) -> Vec<String> {
         let ops = written.map(|()| part.writer.draft.ops().to_vec()).unwrap_or_default();
         return ops.into_iter().map(|op| op.name().to_owned()).collect();
     }
-    let Ok(plan) = Plan::check(&prepared.plan, prepared.engine(command)) else { return Vec::new() };
+    let check = if command.forks { Plan::check_part } else { Plan::check };
+    let Ok(plan) = check(&prepared.plan, prepared.engine(command)) else { return Vec::new() };
     (0..plan.count()).filter_map(|index| plan.op(index)).map(|op| op.name().to_owned()).collect()
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod describe;
 mod direct;
+mod fork;
 mod given;
 mod opening;
 mod parcel;
@@ -135,6 +136,8 @@ pub struct Command {
     copies: bool,
     /// It is to be a copy of a template: born already, it joins what others are born in.
     copied: bool,
+    /// It is a copy of this process, and executes nothing.
+    forks: bool,
     /// How many of the named slots were there when it was sealed; the others come after its channel's.
     sealed_names: Option<usize>,
     /// What a sealed one is held to besides.
@@ -235,6 +238,7 @@ impl Command {
             in_batch: false,
             copies: false,
             copied: false,
+            forks: false,
             sealed_names: None,
             narrower: None,
             support: Support::detect(),

@@ -46,7 +46,10 @@ impl Opening {
         if root.is_some() {
             root::check(command)?;
         }
-        let mut program = Program::find(&root::outside(command), search)?;
+        let mut program = match command.forks {
+            true => Program::own()?,
+            false => Program::find(&root::outside(command), search)?,
+        };
         let directory = match root {
             Some(_) => (None, root::directory(command)?),
             None => open_directory(command).map(|(directory, name)| (Some(directory), name))?,

@@ -171,7 +171,7 @@ pub(super) fn arrange(command: &Command, opening: &Opening, sharing: Option<&Sha
         return Err(Error::new("narrower grants", words, Fault::Caller));
     }
     let mut helpers = Vec::with_capacity(6);
-    if command.loader == Loader::Kernel {
+    if command.loader == Loader::Kernel && !command.forks {
         helpers.push((Source::Program, "program"));
     }
     let (directory, directory_name) = match (&command.directory, root) {
@@ -201,6 +201,7 @@ pub(super) fn arrange(command: &Command, opening: &Opening, sharing: Option<&Sha
     let born_in_group = groups.is_needed()
         && !command.needs_embryo()
         && !command.copied
+        && !command.forks
         && root.is_none()
         && process::has_clone3();
     helpers.extend((0..groups.joined(born_in_group)).map(|index| (Source::Cgroup(index), "cgroup")));

@@ -148,6 +148,16 @@ impl Slots {
         Ok(())
     }
 
+    /// Lays the helpers from `first` on, where nothing else lies.
+    pub(super) fn move_helpers(&mut self, first: i32) -> Result<()> {
+        let helpers = self.all.iter_mut().filter(|slot| !slot.kept);
+        for (number, slot) in (first..).zip(helpers) {
+            slot.number = number;
+        }
+        self.all.sort_by_key(|slot| slot.number);
+        self.check_numbers()
+    }
+
     /// The number of the helper that comes from `source`.
     pub(super) fn helper(&self, source: Source) -> Option<i32> {
         self.all.iter().find(|slot| slot.source == source).map(|slot| slot.number)

@@ -59,6 +59,15 @@ pub(crate) struct Search<'a> {
 }
 
 impl Program {
+    /// The program of this process, of which a copy of the process needs nothing that it has not in its memory.
+    pub(crate) fn own() -> Result<Program> {
+        const NAME: &str = "/proc/self/exe";
+        let file = rustix::fs::open(NAME, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::io(NAME, errno))?;
+        let path = std::fs::read_link(NAME).map_err(|error| Error::io(NAME, error))?;
+        Ok(Program { file, interpreted: None, files: Vec::new(), path, privileged: false })
+    }
+
     /// Finds and opens the program that `name` means.
     pub(crate) fn find(name: &OsStr, search: Search<'_>) -> Result<Program> {
         let part = format!("program {}", name.display());
