@@ -30,7 +30,7 @@ pub(super) fn default_policy() -> Policy {
         creates: false,
         listener: false,
         discreet: false,
-        copies: false,
+        copies: None,
     }
 }
 

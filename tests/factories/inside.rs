@@ -102,9 +102,13 @@ fn attacks(ready: Ready, pool: usize, opaque: bool) {
     assert!(said.ends_with("end\n") && said.lines().count() > 150, "{ready}: {said}");
     let open: Vec<&str> = said.lines().filter(|line| line.contains("OPEN")).collect();
     assert_eq!(open, [""; 0], "{ready}, pool of {pool}, opaque: {opaque}");
-    for line in
-        ["descriptors: [0, 1, 2]", "executable: 1", "lasting: r-xp 4096 bytes, 2 calls", "secrets: none"]
-    {
+    for line in [
+        "descriptors: [0, 1, 2]",
+        "executable: 1",
+        "lasting: r-xp 4096 bytes, 2 calls",
+        "secrets: none",
+        "guesses: many",
+    ] {
         assert!(said.lines().any(|said| said == line), "{ready}: {line}: {said}");
     }
     // Both are as they were.

@@ -201,7 +201,7 @@ fn batch(labels: &[u64], flags: u32, script: &CStr, given: &[BorrowedFd<'_>]) ->
             flags,
             label_low,
             label_high,
-            namespaces: 0,
+            ..Item::default()
         };
         body.extend(item.encode());
     }

@@ -90,11 +90,15 @@ fn product(survey: &Survey, template: &Template) -> String {
 
 /// Each word is refused as this kind, with these words in the error.
 fn all_refused(cases: &[(&str, Kind, &str)], spawns: bool) {
+    all_refused_with(cases, spawns.then_some(Grant::Spawn));
+}
+
+fn all_refused_with(cases: &[(&str, Kind, &str)], grant: Option<Grant>) {
     for (word, kind, words) in cases {
         let more = |command: &mut Command| {
             command.grant(Grant::Read("/proc/uptime".into()));
-            if spawns {
-                command.grant(Grant::Spawn);
+            if let Some(grant) = &grant {
+                command.grant(grant.clone());
             }
         };
         let Some(ready) = ready(&[word], more) else { return };
@@ -128,8 +132,10 @@ fn all_the_same_with(
 #[test]
 fn threads_and_children_are_refused_by_name() {
     all_refused(&[("thread", Kind::Threads, "a helper")], false);
-    all_refused(&[("escaped", Kind::Channel, "would answer in its place")], false);
-    all_refused(&[("sibling", Kind::Children, "program-")], false);
+    // The filter keeps it from siblings; without one they are found.
+    let siblings =
+        [("escaped", Kind::Channel, "would answer in its place"), ("sibling", Kind::Children, "program-")];
+    all_refused_with(&siblings, Some(Grant::Ambient));
     let children = [("child", Kind::Children, "program-"), ("zombie", Kind::Children, "program-")];
     all_refused(&children, true);
     all_refused(&[("orphan", Kind::Children, "program-")], true);

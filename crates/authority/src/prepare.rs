@@ -178,7 +178,7 @@ impl Authority {
             keep_modes,
             discreet,
             listener: false,
-            copies: false,
+            copies: None,
         };
         let asking =
             (support.filter && listener).then(|| filter::build(&Policy { listener: true, ..policy }));

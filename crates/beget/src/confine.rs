@@ -81,18 +81,17 @@ pub(crate) fn write_for_nursery(
     Ok(())
 }
 
-/// The same for a template, which may create siblings; what its copies put on beside it is the whole filter.
+/// The same for a template, which may create siblings with `key`. Its copies are born with its filter.
 pub(crate) fn write_for_template(
     authority: &Authority,
     keyring: Keyring,
     groups: bool,
     places: Places,
+    key: u64,
     writer: &mut Writer,
 ) -> Result<()> {
     write_rights(authority, keyring, groups, places, writer)?;
-    // Its channel is a socket that it was given, whatever its copies are.
-    let policy = authority.policy.map(|policy| Policy { copies: true, given_sockets: true, ..policy });
-    write_filter(policy, writer);
+    write_filter(authority.policy.map(|policy| policy.of_template(key)), writer);
     Ok(())
 }
 

@@ -1,19 +1,22 @@
 //! A template, which makes copies of itself, and a product, which is one: suspended, and given things until it is started.
 //!
-//! Safety idea: a copy is held before it is told anything: it puts on the same ruleset once more, so that it is in a domain of its own and
-//! reaches neither its template nor another copy, and the whole filter of the command. Whoever holds a product's channel has it built, and
-//! nobody else; starting it gives that up.
+//! Safety idea: a copy is born held by all that holds its template, and puts on the same ruleset once more before it is told anything, so that
+//! it is in a domain of its own and reaches neither its template nor another copy. What opens its template's filter for a copy is a number
+//! that no copy has. Whoever holds a product's channel has it built, and nobody else; starting it gives that up.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use beget_authority::filter;
 use beget_authority::limit::Resource;
 use beget_plan::link::{self, Link};
 use beget_plan::op::Span;
 use beget_plan::{Fault as Failed, Op, Register};
 use beget_sys::Errno;
+use beget_sys::seccomp::Instruction;
 
-use crate::command::Prepared;
+use crate::command::{Layouts, Prepared};
 use crate::embryo::{Answer, Birth, Channel, Construct, Part, Taken, gone};
 use crate::error::{Error, Fault, Result};
 use crate::nursery::{Delivery, Nursery, Request};
@@ -21,12 +24,32 @@ use crate::process::Process;
 use crate::writer::{Step, tell};
 
 /// What every copy is held to.
-#[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) own_session: bool,
     /// The limit of open files, which the template does without.
     pub(crate) files: Option<Resource>,
     pub(crate) prepared: Arc<Prepared>,
+    /// What the template's filter, which a copy is born with, lacks for it.
+    filter: Option<Vec<Instruction>>,
+    /// What opens that filter for one more copy.
+    key: u64,
+}
+
+/// Without the key.
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold")
+            .field("own_session", &self.own_session)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hold {
+    pub(crate) fn new(own_session: bool, files: Option<Resource>, prepared: Arc<Prepared>, key: u64) -> Hold {
+        let filter = prepared.authority.policy.and_then(|policy| filter::for_copy(&policy));
+        Hold { own_session, files, prepared, filter, key }
+    }
 }
 
 /// The right to have a template make copies of itself: an unmodified program that was stopped where it is ready, with a stub beside it.
@@ -38,6 +61,7 @@ pub struct Template {
     nursery: Nursery,
     channel: OwnedFd,
     hold: Hold,
+    pub(crate) layouts: Layouts,
 }
 
 /// A copy of a template: an embryo whose memory is the program's, and whose descriptors below [`Template::SCRATCH`] are.
@@ -61,7 +85,7 @@ impl Template {
     pub const NUMBERS: u64 = Template::CHANNEL as u64 + 280;
 
     pub(crate) fn new(nursery: Nursery, channel: OwnedFd, hold: Hold) -> Template {
-        Template { nursery, channel, hold }
+        Template { nursery, channel, hold, layouts: Layouts::default() }
     }
 
     /// The nursery whose children template and products are.
@@ -90,7 +114,8 @@ impl Template {
             part.push(Op::Landlock { slot }, "Landlock ruleset");
             part.push(Op::Close { first, last: first }, "closing descriptors");
         }
-        if let Some(filter) = &authority.filter {
+        // The rest of it a copy is born with.
+        if let Some(filter) = &self.hold.filter {
             let instructions = part.writer.draft.filter(filter);
             part.push(Op::Filter { instructions }, "seccomp filter");
         }
@@ -153,7 +178,7 @@ impl Template {
             cgroup: None,
             own: false,
             stops: true,
-            template: Some(self.channel.as_fd()),
+            template: Some((self.channel.as_fd(), self.hold.key)),
         };
         let child = match self.nursery.inner.deliver(&[request], false)?.pop() {
             Some(Delivery::Child(child, news)) => (child, news),

@@ -190,6 +190,14 @@ impl Arguments {
         &self.environment
     }
 
+    /// Other random bytes for a copy, where nobody has used the template's yet.
+    pub(crate) fn refresh(&self, part: &mut Part<'_>) -> Result<()> {
+        if self.random != 0 && matches!(self.place, Place::Stack(_)) {
+            part.write(self.random, &random()?);
+        }
+        Ok(())
+    }
+
     fn write(
         &self,
         ready: &Ready,
@@ -197,13 +205,11 @@ impl Arguments {
         arguments: Option<Vec<CString>>,
         environment: Option<Vec<CString>>,
     ) -> Result<Vec<(Register, u64)>> {
-        let random = random()?;
         if arguments.is_none() && environment.is_none() {
-            if self.random != 0 && matches!(self.place, Place::Stack(_)) {
-                part.write(self.random, &random);
-            }
+            self.refresh(part)?;
             return Ok(Vec::new());
         }
+        let random = random()?;
         if environment.is_some() && self.own_environment {
             return Err(impossible(
                 "environment",

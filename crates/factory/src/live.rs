@@ -251,6 +251,7 @@ impl Live {
     /// A copy that has done what every copy does first; one that is born `ahead` has there already what products write to.
     pub(crate) fn product(&self, ahead: bool) -> Result<Product> {
         let mut part = self.template.first_part();
+        self.point.refresh(&mut part)?;
         if let Some(prefault) = self.prefault.get().filter(|prefault| ahead && !prefault.writes.is_empty()) {
             part.populate(true, &prefault.writes);
         }

@@ -93,6 +93,15 @@ impl Point {
     ) -> Result<Vec<(Register, u64)>> {
         arguments::rewrite(&self.ready, self.arguments.as_ref(), part, arguments, environment)
     }
+
+    /// Gives a copy 16 random bytes of its own for `AT_RANDOM` at the entry, and nothing else: what [`rewrite`](Point::rewrite) does where it is
+    /// given nothing, before anything of a request is known.
+    ///
+    /// # Errors
+    /// No random numbers.
+    pub fn refresh(&self, part: &mut Part<'_>) -> Result<()> {
+        self.arguments.as_ref().map_or(Ok(()), |arguments| arguments.refresh(part))
+    }
 }
 
 #[cfg(test)]

@@ -266,7 +266,8 @@ impl Request {
         Ok(())
     }
 
-    /// Arguments and variables into the copy's memory, where they are other than the template's.
+    /// Arguments and variables into the copy's memory, where they are other than the template's. What it has of its own whatever is asked for, it
+    /// has from its birth.
     fn rewrite(
         &self,
         live: &Live,
@@ -277,6 +278,9 @@ impl Request {
         let arguments: Option<Vec<OsString>> = (!self.variation.arguments().is_empty())
             .then(|| provision.arguments().iter().map(text).collect());
         let environment = (!self.variation.environment().is_empty()).then(|| pairs(provision));
+        if arguments.is_none() && environment.is_none() {
+            return Ok(Vec::new());
+        }
         live.point.rewrite(part, arguments.as_deref(), environment.as_deref())
     }
 

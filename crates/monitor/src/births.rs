@@ -248,6 +248,8 @@ impl Encoder {
             label_high,
             namespaces: birth.namespaces,
             template: u32::MAX,
+            key_low: 0,
+            key_high: 0,
         };
         self.items.extend(item.encode());
     }

@@ -45,6 +45,8 @@ fn request(place: u32, nursery: u64, flags: u32, items: &[(u64, u32)]) -> Vec<u8
             label_high,
             namespaces: 0,
             template: u32::MAX,
+            key_low: 0,
+            key_high: 0,
         };
         body.raw(&item.encode());
     }

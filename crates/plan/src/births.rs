@@ -22,8 +22,8 @@ pub struct Birth<'a> {
     pub flags: u32,
     /// The namespaces that it is born with.
     pub namespaces: u32,
-    /// The channel of the template that makes it.
-    pub template: Option<BorrowedFd<'a>>,
+    /// The channel of the template that makes it, and what opens the filter of that.
+    pub template: Option<(BorrowedFd<'a>, u64)>,
 }
 
 /// The body of a batch, and its descriptors. It is the caller's to see that there are no more of either than one message takes
@@ -54,6 +54,8 @@ pub fn encode<'a>(births: &[Birth<'a>]) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
             rest.resize(rest.len().next_multiple_of(4), 0);
             plan
         });
+        let (template, key) = birth.template.unzip();
+        let key = key.unwrap_or(0);
         let item = Item {
             plan,
             length: birth.plan.len() as u32,
@@ -62,7 +64,9 @@ pub fn encode<'a>(births: &[Birth<'a>]) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
             cgroup: birth.cgroup.map_or(u32::MAX, &mut place),
             flags: birth.flags,
             namespaces: birth.namespaces,
-            template: birth.template.map_or(u32::MAX, &mut place),
+            template: template.map_or(u32::MAX, &mut place),
+            key_low: key as u32,
+            key_high: (key >> 32) as u32,
             ..Item::default()
         };
         items.extend(item.encode());

@@ -52,8 +52,8 @@ pub mod kind {
     pub const ROLL: u32 = 5;
     /// To a nursery: end everything and exit.
     pub const QUIT: u32 = 6;
-    /// To a template: make a copy of yourself, which does this part first. Words: 1 when the last descriptor is the folder of its cgroup. The
-    /// last one but that is the copy's channel, the others are the part's. The answer is a [`BORN`] of one.
+    /// To a template: make a copy of yourself, which does this part first. Words: 1 when the last descriptor is the folder of its cgroup, then low and
+    /// high word of what opens its filter. The last one but that is the copy's channel, the others are the part's. The answer is a [`BORN`] of one.
     pub const YIELD: u32 = 7;
     /// From an embryo: where it lies; the body is a [`Hello`](super::Hello) and the auxiliary vector.
     pub const HELLO: u32 = 16;
@@ -223,6 +223,10 @@ records! {
         /// Index of the channel of the template that makes it among the message's descriptors, or `u32::MAX` for the nursery itself. Its plan
         /// is a part then, and the last of its descriptors its own channel.
         template,
+        /// What opens its filter for one more copy: low word; 0 for the nursery itself.
+        key_low,
+        /// High word.
+        key_high,
     }
     /// What came of a birth.
     Born {
@@ -286,6 +290,8 @@ pub struct Birth<'a> {
     pub namespaces: u32,
     /// Index of the channel of its template.
     pub template: Option<u32>,
+    /// What opens the filter of its template, low word first.
+    pub key: [u32; 2],
 }
 
 impl<'a> Batch<'a> {
@@ -335,7 +341,8 @@ impl<'a> Batch<'a> {
             return None;
         }
         let plan = part(item.plan, item.length as usize)?;
-        Some(Birth { plan, table, cgroup, flags, label, namespaces, template })
+        let key = [item.key_low, item.key_high];
+        Some(Birth { plan, table, cgroup, flags, label, namespaces, template, key })
     }
 }
 

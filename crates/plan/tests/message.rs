@@ -18,6 +18,8 @@ const ONE: Item = Item {
     label_high: 0,
     namespaces: 0,
     template: u32::MAX,
+    key_low: 0,
+    key_high: 0,
 };
 
 #[test]

@@ -486,12 +486,14 @@ pub struct Copied {
     pub thread_number: usize,
     /// The kernel writes the number there first (`CLONE_CHILD_SETTID`).
     pub set_number: bool,
+    /// What is in the low halves of the last two arguments of `clone`, which the kernel does not look at: a filter may ask for it.
+    pub key: [u32; 2],
 }
 
 /// Makes a child of the caller's parent with a copy of the caller's memory and of its signal dispositions; gives it to the caller, and `None`
 /// to the child. It has no exit signal: its parent hears of its end only by asking for children of every kind.
 ///
-/// `clone3` with `CLONE_PARENT | CLONE_PIDFD`, or `clone` where a filter answers that with `ENOSYS`.
+/// `clone` with `CLONE_PARENT | CLONE_PIDFD`, or `clone3` for a cgroup: a filter sees nothing of what that is told.
 ///
 /// # Errors
 /// As for [`clone_sharing_memory`]; `EINVAL` in the first process of a namespace, which has no siblings.
@@ -505,24 +507,25 @@ pub unsafe fn copy_beside(copied: Copied) -> Result<Option<Born>> {
     if copied.thread_number != 0 {
         flags |= CLONE_CHILD_CLEARTID | if copied.set_number { CLONE_CHILD_SETTID } else { 0 };
     }
-    let mut arguments = CloneArguments {
-        flags,
-        pidfd: &raw mut pidfd as u64,
-        child_tid: copied.thread_number as u64,
-        ..CloneArguments::default()
+    let number = match copied.cgroup {
+        Some(cgroup) => {
+            let arguments = CloneArguments {
+                flags: flags | CLONE_INTO_CGROUP,
+                pidfd: &raw mut pidfd as u64,
+                child_tid: copied.thread_number as u64,
+                cgroup: cgroup as u64,
+                ..CloneArguments::default()
+            };
+            // SAFETY: no stack is given: the child goes on here in its copy of everything; the rest is the caller's promise.
+            unsafe { arch::call2(nr::CLONE3, &raw const arguments as usize, size_of::<CloneArguments>()) }
+        }
+        None => {
+            let ([low, high], pidfd) = (copied.key, &raw mut pidfd as usize);
+            let (low, high, thread_number) = (low as usize, high as usize, copied.thread_number);
+            // SAFETY: as above; in this call the third argument is where the pidfd goes, and without `CLONE_SETTLS` the fifth means nothing.
+            unsafe { arch::call6(nr::CLONE, flags as usize, 0, pidfd, thread_number, low, high) }
+        }
     };
-    if let Some(cgroup) = copied.cgroup {
-        arguments.flags |= CLONE_INTO_CGROUP;
-        arguments.cgroup = cgroup as u64;
-    }
-    // SAFETY: no stack is given: the child goes on here in its copy of everything; the rest is the caller's promise.
-    let mut number =
-        unsafe { arch::call2(nr::CLONE3, &raw const arguments as usize, size_of::<CloneArguments>()) };
-    if number == Err(Errno::ENOSYS) && copied.cgroup.is_none() {
-        let pidfd = &raw mut pidfd as usize;
-        // SAFETY: as above; in this call the third argument is where the pidfd goes.
-        number = unsafe { arch::call5(nr::CLONE, flags as usize, 0, pidfd, copied.thread_number, 0) };
-    }
     let number = number? as u32;
     // SAFETY: a local; the kernel wrote it behind the compiler's back.
     let pidfd = unsafe { (&raw const pidfd).read_volatile() };

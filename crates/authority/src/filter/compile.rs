@@ -35,6 +35,16 @@ pub(super) enum Rule {
     Clauses(Vec<(Vec<Condition>, u32)>),
 }
 
+/// Whether what is meant by it depends on which process put it on.
+pub(super) fn names_itself(rule: &Rule) -> bool {
+    let own = |value: &Value| matches!(value, Value::OwnNumber(_));
+    let Rule::Clauses(clauses) = rule else { return false };
+    clauses.iter().flat_map(|(conditions, _)| conditions).any(|condition| match &condition.test {
+        Test::OneOf(values) | Test::NoneOf(values) => values.iter().any(own),
+        Test::AnyBit(_) => false,
+    })
+}
+
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;

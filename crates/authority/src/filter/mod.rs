@@ -47,11 +47,18 @@ pub struct Policy {
     pub listener: bool,
     /// It marks no file: no lock, lease, mode, owner or time of one is changed.
     pub discreet: bool,
-    /// It is a template's, until its copies put on their own: siblings may be created, whatever `spawn` says.
-    pub copies: bool,
+    /// It is a template's: whoever has this in the low halves of the last two arguments of `clone`, low word first, may create siblings,
+    /// whatever `spawn` says. And it is its copies', which are not to name their template: no process is named by its own number.
+    pub copies: Option<u64>,
 }
 
 impl Policy {
+    /// That of a template whose copies are held to this one: with `key` it may create siblings, and its channel is a socket that it was given.
+    #[must_use]
+    pub fn of_template(self, key: u64) -> Policy {
+        Policy { copies: Some(key), given_sockets: true, listener: false, ..self }
+    }
+
     /// What is left of it where only `grants` are held of what was granted.
     #[must_use]
     pub fn narrowed(self, grants: &[Grant]) -> Policy {
@@ -76,6 +83,18 @@ impl Policy {
 #[must_use]
 pub fn build(policy: &Policy) -> Vec<Instruction> {
     compile::compile(&table::rules(policy))
+}
+
+/// What a copy puts on beside the filter of its template, which it was born with, where that alone is not as strict as the one of this
+/// policy: with a Landlock that does not keep signals back, rules name the own process, and in the template's that is the template.
+#[must_use]
+pub fn for_copy(policy: &Policy) -> Option<Vec<Instruction>> {
+    // What opens it makes no difference to the other rules.
+    let theirs = table::rules(&policy.of_template(0));
+    let named = |number| theirs.iter().any(|(one, rule)| *one == number && compile::names_itself(rule));
+    let mut rules = table::rules(policy);
+    rules.retain(|(number, _)| named(*number));
+    (!rules.is_empty()).then(|| compile::compile(&rules))
 }
 
 /// The same filter for a kernel that gives no listener: what would have been put to one is refused with the same errno.

@@ -288,7 +288,7 @@ fn any_bit(argument: u32, bits: u32) -> Condition {
 /// they inherit the filter, and the number may come to mean somebody else when the first of them has ended.
 fn another(argument: u32, policy: &Policy) -> Condition {
     let mut own = vec![Value::Constant(0)];
-    if !policy.spawn {
+    if !policy.spawn && policy.copies.is_none() {
         own.push(Value::OwnNumber(1));
     }
     Condition { argument, mask: !0, test: Test::NoneOf(own) }
@@ -398,14 +398,19 @@ fn set_user(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
 
 fn processes(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     let eperm = refuse(Errno::EPERM);
-    let siblings = if policy.copies { CLONE_PARENT } else { 0 };
-    let mut clone = vec![(vec![any_bit(0, CLONE_NAMESPACES | CLONE_PARENT & !siblings)], eperm)];
+    let mut clone = match policy.copies {
+        None => vec![(vec![any_bit(0, CLONE_NAMESPACES | CLONE_PARENT)], eperm)],
+        Some(key) => vec![
+            (vec![any_bit(0, CLONE_NAMESPACES)], eperm),
+            (vec![one_of(4, &[key as u32]), one_of(5, &[(key >> 32) as u32])], verdict::ALLOW),
+            (vec![any_bit(0, CLONE_PARENT)], eperm),
+        ],
+    };
     if !policy.spawn {
         let refused = refused(policy, Errno::EPERM);
         rules.push((nr::FORK, Rule::Verdict(refused)));
         rules.push((nr::VFORK, Rule::Verdict(refused)));
-        let allowed: &[u32] = if policy.copies { &[CLONE_THREAD, CLONE_PARENT] } else { &[CLONE_THREAD] };
-        clone.push((vec![masked(CLONE_THREAD | siblings, none_of(0, allowed))], refused));
+        clone.push((vec![masked(CLONE_THREAD, none_of(0, &[CLONE_THREAD]))], refused));
     }
     rules.push((nr::CLONE, Rule::Clauses(clone)));
     if let Some(slot) = policy.only {

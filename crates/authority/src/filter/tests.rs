@@ -84,7 +84,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             any::<bool>(),
             any::<bool>(),
             any::<bool>(),
-            any::<bool>(),
+            proptest::option::of(any::<u64>()),
             any::<bool>(),
         ),
         proptest::option::of(proptest::option::of(3u32..50)),
@@ -155,9 +155,82 @@ proptest! {
     }
 }
 
+/// Two filters in one process: the stricter verdict counts, and of two errnos that of the one put on later. The older one was put on by
+/// another process, whose number it has.
+fn both(newer: &[Instruction], older: &[Instruction], number: u32, arguments: [u64; 6]) -> u32 {
+    const ERRNO_BITS: u32 = 0xffff;
+    let mut theirs = older.to_vec();
+    for one in theirs.iter_mut().filter(|one| one.code & 0x8000 != 0) {
+        *one = Instruction { code: one.code & 0x7fff, k: one.k.wrapping_mul(TEMPLATE), ..*one };
+    }
+    let newer = run(newer, ARCHITECTURE, number, arguments).0;
+    let older = run(&theirs, ARCHITECTURE, number, arguments).0;
+    if older & !ERRNO_BITS < newer & !ERRNO_BITS { older } else { newer }
+}
+
+const TEMPLATE: u32 = 77;
+
+const KEY: u64 = 0x1122_3344_5566_7788;
+
+proptest! {
+    #[test]
+    fn a_copy_is_held_as_a_child_of_its_own_would_be(
+        policy in policies(),
+        number in prop_oneof![0u32..600, Just(nr::CLONE)],
+        arguments in arguments(),
+        which in 0usize..6,
+    ) {
+        let policy = Policy { copies: None, listener: false, ..policy };
+        let (alone, template) = (build(&policy), build(&policy.of_template(KEY)));
+        let beside = super::for_copy(&policy).unwrap_or_else(build_nothing);
+        for number_of in [None, Some(OWN), Some(TEMPLATE)] {
+            let mut arguments = arguments;
+            arguments[which] = number_of.map_or(arguments[which], u64::from);
+            let (verdict, _) = run(&alone, ARCHITECTURE, number, arguments);
+            let held = both(&beside, &template, number, arguments);
+            // It is refused all that would be refused to that; of what would not, what names itself by its number, and what sockets do.
+            let narrower = number_of == Some(OWN) || arguments.contains(&OWN.into()) || !policy.given_sockets;
+            prop_assert!(held == verdict || verdict == verdict::ALLOW && narrower, "{verdict:x} {held:x}");
+        }
+    }
+
+    #[test]
+    fn only_the_key_opens_a_templates_filter(policy in policies(), flags in any::<u32>(), low in any::<u32>(), high in any::<u32>()) {
+        const PARENT: u32 = 0x8000;
+        const NAMESPACES: u32 = 0x7e02_0000;
+        let filter = build(&Policy { listener: false, ..policy }.of_template(KEY));
+        let clone = |flags: u32, low: u32, high: u32| {
+            let arguments = [flags.into(), 0, 0, 0, low.into(), high.into()];
+            run(&filter, ARCHITECTURE, nr::CLONE, arguments).0 == verdict::ALLOW
+        };
+        let (right_low, right_high) = (KEY as u32, (KEY >> 32) as u32);
+        prop_assert_eq!(clone(flags | PARENT, right_low, right_high), flags & NAMESPACES == 0);
+        prop_assert!(!clone(flags | PARENT, low, right_high) || low == right_low);
+        prop_assert!(!clone(flags | PARENT, right_low, high) || high == right_high);
+    }
+}
+
+fn build_nothing() -> Vec<Instruction> {
+    crate::filter::compile::compile(&[])
+}
+
+#[test]
+fn where_landlock_keeps_signals_back_a_copy_needs_no_filter_of_its_own() {
+    let policy = Policy { copies: None, ..a_policy() };
+    assert!(super::for_copy(&Policy { landlock: 6, ..policy }).is_none());
+    assert!(super::for_copy(&Policy { landlock: 5, ..policy }).is_some());
+}
+
 #[test]
 fn no_call_has_two_rules() {
-    let policy = Policy {
+    let rules = table::rules(&a_policy());
+    for pair in rules.windows(2) {
+        assert!(pair[0].0 < pair[1].0, "{:?} twice", nr::name(pair[0].0));
+    }
+}
+
+fn a_policy() -> Policy {
+    Policy {
         spawn: false,
         only: Some(Some(3)),
         tcp: true,
@@ -175,10 +248,6 @@ fn no_call_has_two_rules() {
         own_session: false,
         listener: false,
         discreet: true,
-        copies: false,
-    };
-    let rules = table::rules(&policy);
-    for pair in rules.windows(2) {
-        assert!(pair[0].0 < pair[1].0, "{:?} twice", nr::name(pair[0].0));
+        copies: None,
     }
 }

@@ -65,7 +65,7 @@ impl<'c> Batch<'c> {
             let words = "a command with another user, a loader, a stop, a tree or a root of its own cannot be in a batch";
             return Err(Error::new(format!("program {}", command.program.display()), words, Fault::Caller));
         }
-        prepare::check_streams(command)?;
+        prepare::check_streams(&command.streams)?;
         let prepared = command.prepare_for_batch(self.together)?;
         self.items.push(Item { command, prepared, count });
         Ok(())

@@ -76,7 +76,7 @@ impl Command {
             command.streams[stream as usize] = Some(Kind::Inherit);
         }
         let means = Means::new().map_err(refused)?;
-        prepare::check_streams(&command)?;
+        prepare::check_streams(&command.streams)?;
         for file in kept.iter().filter(|file| file.as_raw_fd() > 2) {
             let number = file.as_raw_fd();
             let failed = |error| Error::io(format!("slot {number}"), error);

@@ -41,6 +41,7 @@ pub use batch::Batch;
 pub use given::{GivenFile, GivenStream};
 pub(crate) use parcel::Stock;
 pub(crate) use prepare::Prepared;
+pub(crate) use provision::Layouts;
 pub use provision::Provision;
 pub use sealed::{Renewal, Sealed};
 pub(crate) use spawn::{Own, Pipes};
@@ -133,7 +134,7 @@ pub struct Command {
     suspended: bool,
     in_batch: bool,
     /// It is to become a template.
-    copies: bool,
+    copies: Option<u64>,
     /// It is to be a copy of a template: born already, it joins what others are born in.
     copied: bool,
     /// It is a copy of this process, and executes nothing.
@@ -236,7 +237,7 @@ impl Command {
             loader: Loader::Kernel,
             suspended: false,
             in_batch: false,
-            copies: false,
+            copies: None,
             copied: false,
             forks: false,
             sealed_names: None,
@@ -413,7 +414,7 @@ impl Command {
     /// One sentence that names the part at fault: a grant that cannot be opened, a promise that this kernel cannot keep, a
     /// program that is not there or cannot run, an operation that the kernel refused. Nothing is left behind.
     pub fn spawn(&mut self) -> Result<Process> {
-        prepare::check_streams(self)?;
+        prepare::check_streams(&self.streams)?;
         let (prepared, opened) = self.prepare()?;
         let process = spawn::spawn(self, &prepared).or_else(|error| {
             self.do_without_root(error)?;

@@ -86,7 +86,7 @@ impl Command {
     /// child. A spawner cannot be had for a child that executes no other program ([`only`](Command::only)).
     pub fn parcel(&mut self, options: ParcelOptions) -> Result<Parcel> {
         self.check_for_parcel(options)?;
-        prepare::check_streams(self)?;
+        prepare::check_streams(&self.streams)?;
         let stock = match &self.stock {
             Some(stock) if stock.together == options.together && stock.prepared.fits(self) => {
                 Arc::clone(stock)

@@ -105,10 +105,10 @@ fn environment(command: &Command, slots: &Slots) -> Result<Vec<OsString>> {
 
 /// Whether the caller has the streams that are to be inherited. Asked before anything is opened: the number of a closed one is
 /// the next that an open file gets, and what we open for ourselves must not become the child's stream.
-pub(super) fn check_streams(command: &Command) -> Result<()> {
+pub(super) fn check_streams(streams: &[Option<Kind>; 3]) -> Result<()> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let own = [("stdin", stdin.as_fd()), ("stdout", stdout.as_fd()), ("stderr", stderr.as_fd())];
-    for ((name, stream), kind) in own.into_iter().zip(&command.streams) {
+    for ((name, stream), kind) in own.into_iter().zip(streams) {
         if matches!(kind, Some(Kind::Inherit)) {
             rustix::io::fcntl_getfd(stream)
                 .map_err(|errno| Error::io(format!("slot {name}"), errno).with_fault(Fault::Caller))?;
@@ -124,27 +124,40 @@ pub(super) struct Given {
     socket: bool,
 }
 
-fn look_at_given(command: &Command) -> Result<Given> {
+impl Given {
+    fn look<'a>(mut self, files: impl IntoIterator<Item = BorrowedFd<'a>>) -> Result<Given> {
+        for file in files {
+            let status = rustix::fs::fstat(file).map_err(|errno| Error::io("slots", errno))?;
+            let kind = FileType::from_raw_mode(status.st_mode);
+            self.socket |= kind == FileType::Socket;
+            self.terminal |= kind == FileType::CharacterDevice && file.is_terminal();
+        }
+        Ok(self)
+    }
+}
+
+/// What is among these streams.
+pub(super) fn look_at_streams(streams: &[Option<Kind>; 3]) -> Result<Given> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let own = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-    let streams = command.streams.iter().zip(own).filter_map(|(kind, own)| match kind {
+    let files = streams.iter().zip(own).filter_map(|(kind, own)| match kind {
         Some(Kind::Inherit) => Some(own),
         Some(Kind::File(file)) => Some(file.as_fd()),
         _ => None,
     });
+    Given { terminal: false, socket: false }.look(files)
+}
+
+fn look_at_given(command: &Command) -> Result<Given> {
     // A template's own channel is not for its copies.
-    let own = |number: i32| command.copies && number == Template::CHANNEL;
+    let own = |number: i32| command.copies.is_some() && number == Template::CHANNEL;
     let numbered = command.numbered.iter().filter(|(number, _)| !own(**number)).map(|(_, file)| file);
     let slots = command.named.iter().map(|(_, file)| file).chain(numbered).map(|file| file.as_fd());
     // What comes over a channel later may be any of them.
-    let mut given = Given { terminal: command.channel, socket: command.channel };
-    for file in streams.chain(slots) {
-        let status = rustix::fs::fstat(file).map_err(|errno| Error::io("slots", errno))?;
-        let kind = FileType::from_raw_mode(status.st_mode);
-        given.socket |= kind == FileType::Socket;
-        given.terminal |= kind == FileType::CharacterDevice && file.is_terminal();
-    }
-    Ok(given)
+    let streams = look_at_streams(&command.streams)?;
+    let given =
+        Given { terminal: streams.terminal || command.channel, socket: streams.socket || command.channel };
+    given.look(slots)
 }
 
 /// Opens and builds all that a spawn of `command` needs.
@@ -280,7 +293,7 @@ pub(super) fn arrange(command: &Command, opening: &Opening, sharing: Option<&Sha
         let authority = Authority::ambient(&command.limits, &command.degraded, command.support, groups)?;
         (Arc::new(authority), Arc::default())
     };
-    let resources = limit::resources(&command.limits, &authority.given_up, authority.own_count)?;
+    let resources = resources(command, &authority)?;
 
     let environment = environment(command, &slots)?;
     let program = Arc::clone(&opening.program);
@@ -307,7 +320,17 @@ pub(super) fn arrange(command: &Command, opening: &Opening, sharing: Option<&Sha
     })
 }
 
+/// The limits that a child has, of which some are this process's own at this moment.
+fn resources(command: &Command, authority: &Authority) -> Result<Vec<limit::Resource>> {
+    Ok(limit::resources(&command.limits, &authority.given_up, authority.own_count)?)
+}
+
 impl Prepared {
+    /// The limits that a child born now would have.
+    pub(super) fn resources(&self, command: &Command) -> Result<Vec<limit::Resource>> {
+        resources(command, &self.authority)
+    }
+
     /// Writes the plan and the words of its steps, but for a program that is loaded.
     pub(super) fn write_plan(&mut self, command: &Command) -> Result<()> {
         if self.direct.is_some() {
@@ -382,8 +405,12 @@ impl Prepared {
         };
         // In a private root its nursery has given them up.
         let groups = !command.credentials.are_changed() && self.authority.layout.is_none();
-        let write = if command.copies { confine::write_for_template } else { confine::write };
-        write(&self.authority, self.keyring, groups, places, writer)
+        match command.copies {
+            Some(key) => {
+                confine::write_for_template(&self.authority, self.keyring, groups, places, key, writer)
+            }
+            None => confine::write(&self.authority, self.keyring, groups, places, writer),
+        }
     }
 
     fn write_execute(&self, command: &Command, writer: &mut Writer) {

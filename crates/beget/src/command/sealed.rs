@@ -149,7 +149,7 @@ impl Command {
     /// # Errors
     /// Those of [`spawn`](Command::spawn) that show before a birth.
     pub fn seal(mut self) -> Result<Sealed> {
-        prepare::check_streams(&self)?;
+        prepare::check_streams(&self.streams)?;
         if self.private_root().is_some() {
             Nursery::could_be_in_root().or_else(|error| self.do_without_root(error))?;
         }
@@ -204,6 +204,11 @@ impl Sealed {
         self
     }
 
+    /// Whether what was given is made anew for each spawn.
+    pub(super) fn is_renewed(&self) -> bool {
+        self.renewal.is_some()
+    }
+
     /// Starts it once more, varied, in `nursery`, or where the command says.
     ///
     /// # Errors
@@ -212,7 +217,7 @@ impl Sealed {
     pub fn spawn(&self, variation: &Variation, nursery: Option<&Nursery>) -> Result<Process> {
         let mut command = self.varied(variation, nursery)?;
         self.renew_slots(&mut command)?;
-        prepare::check_streams(&command)?;
+        prepare::check_streams(&command.streams)?;
         let mut prepared = prepare::arrange(&command, &self.opening, Some(&self.sharing))?;
         prepared.write_plan(&command)?;
         spawn::spawn(&command, &prepared)

@@ -1,7 +1,8 @@
 //! A command as the beginning of a template.
 //!
-//! Safety idea: it is born as any child of the command is, and held as such; all that it may do beyond that is to create siblings, and
-//! what they are held to was prepared together with it.
+//! Safety idea: it is born as any child of the command is, and held as such; all that it may do beyond that is to create siblings, with a
+//! number in two registers that is known to whoever holds the template and lies nowhere in the program's memory. So what runs until it is
+//! ready can create none, and no copy of it: they are born with its filter, which stays shut.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::template::{Hold, Template};
 impl Command {
     /// Starts it as what a template is made from: stopped before its first instruction, in [`Command::nursery`], a nursery or a root of its
     /// own, with its end of the template's channel at [`Template::CHANNEL`]. What it is held to are the command's grants and limits, but that it
-    /// may create siblings, and have [`Template::NUMBERS`] open files at least; each copy puts on the whole filter.
+    /// may create siblings, asked to by whoever holds the [`Template`], and have [`Template::NUMBERS`] open files at least.
     ///
     /// The stub that answers on the channel is not there yet: whoever traces the process puts it there when it is ready.
     ///
@@ -53,7 +54,8 @@ impl Command {
         let pair = rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None);
         let (ours, theirs) = pair.map_err(|errno| Error::io("template", errno))?;
         self.numbered.insert(Template::CHANNEL, Arc::new(theirs));
-        (self.copies, self.suspended) = (true, true);
+        self.copies = Some(random_key()?);
+        self.suspended = true;
         if self.nursery.is_none() && !self.own_tree && self.private_root().is_none() {
             self.nursery = Some(Nursery::shared()?);
         }
@@ -69,9 +71,18 @@ impl Command {
         let nursery = process.nursery().or(self.nursery.as_ref()).cloned();
         let nursery = nursery.ok_or_else(|| Error::new("template", "it has no nursery", Fault::Beget))?;
         let files = write::open_files(&prepared.limits).next().copied();
-        let hold = Hold { own_session: self.group == Group::Session, files, prepared };
+        let key = self.copies.ok_or_else(|| Error::new("template", "it has no key", Fault::Beget))?;
+        let hold = Hold::new(self.group == Group::Session, files, prepared, key);
         Ok((process, Template::new(nursery, channel, hold)))
     }
+}
+
+/// What opens the filter of one template. It is told nobody but that template's nursery, with each birth.
+fn random_key() -> Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::io("template: random numbers", errno))?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 impl Sealed {
@@ -88,7 +99,7 @@ impl Sealed {
         let mut command = self.varied(variation, nursery)?;
         self.renew_slots(&mut command)?;
         let channel = command.begin_template()?;
-        prepare::check_streams(&command)?;
+        prepare::check_streams(&command.streams)?;
         let mut prepared = prepare::arrange(&command, &self.opening, Some(&self.sharing))?;
         prepared.write_plan(&command)?;
         let process = spawn::spawn(&command, &prepared)?;

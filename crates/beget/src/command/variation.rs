@@ -165,6 +165,29 @@ impl Variation {
         self.streams.get(stream).is_some_and(Option::is_some)
     }
 
+    /// Whether it says nothing but what the streams are.
+    pub(super) fn is_of_streams_alone(&self) -> bool {
+        let Variation {
+            arguments,
+            environment,
+            streams: _,
+            named,
+            numbered,
+            limits,
+            directory,
+            cgroup,
+            narrower,
+        } = self;
+        arguments.is_empty()
+            && environment.is_empty()
+            && named.is_empty()
+            && numbered.is_empty()
+            && limits.is_empty()
+            && directory.is_none()
+            && cgroup.is_none()
+            && narrower.is_none()
+    }
+
     /// The arguments that it adds.
     #[must_use]
     pub fn arguments(&self) -> &[OsString] {

@@ -131,7 +131,7 @@ pub(super) fn open_files(resources: &[limit::Resource]) -> impl Iterator<Item = 
 pub(super) fn last(command: &Command, resources: &[limit::Resource], writer: &mut Writer) {
     for one in open_files(resources) {
         // A template's own channel has a high number; a copy is limited when it has none any more.
-        let least = if command.copies { Template::NUMBERS } else { 0 };
+        let least = if command.copies.is_some() { Template::NUMBERS } else { 0 };
         let limit::Resource { number, bounds } = *one;
         let bounds = Bounds { soft: bounds.soft.max(least), hard: bounds.hard.max(least) };
         push_limit(writer, limit::Resource { number, bounds });
@@ -139,7 +139,7 @@ pub(super) fn last(command: &Command, resources: &[limit::Resource], writer: &mu
     // A debugger that attaches to a stopped process is told of one stop too many, unless the process is continued meanwhile, and of
     // that it is told too, unless the signal is blocked.
     const SIGCONT: i32 = 18;
-    let mask = if command.suspended && !command.in_batch && !command.copies {
+    let mask = if command.suspended && !command.in_batch && command.copies.is_none() {
         command.mask.with(SIGCONT)
     } else {
         command.mask

@@ -27,8 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) own: bool,
     /// Its stops are told.
     pub(crate) stops: bool,
-    /// The channel of the template that makes it.
-    pub(crate) template: Option<BorrowedFd<'a>>,
+    /// The channel of the template that makes it, and what opens the filter of that.
+    pub(crate) template: Option<(BorrowedFd<'a>, u64)>,
 }
 
 /// What came of it.
@@ -74,7 +74,7 @@ impl Inner {
         let mut unheld = Vec::new();
         // A template that does not answer its nursery loses its channel, and with that the nursery has an answer.
         let late = || {
-            for template in requests.iter().filter_map(|request| request.template) {
+            for (template, _) in requests.iter().filter_map(|request| request.template) {
                 let _ = rustix::net::shutdown(template, rustix::net::Shutdown::Both);
             }
         };

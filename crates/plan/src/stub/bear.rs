@@ -94,11 +94,12 @@ impl Nursery<'_> {
             return (nothing(Errno::EINVAL), -1);
         }
         let line = Line { socket, ..self.line };
+        let [low, high] = item.key;
         let header = Header {
             kind: kind::YIELD,
             length: item.plan.len() as u32,
             descriptors: count as u32,
-            words: [cgroup.is_some().into(), 0, 0, 0],
+            words: [cgroup.is_some().into(), low, high, 0],
         };
         let lent = self.lent.get(..count).unwrap_or_default();
         if !channel::answer(line, &header, [item.plan, &[]], lent) {

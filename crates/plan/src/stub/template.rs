@@ -4,6 +4,7 @@
 //! Safety idea: the program's own memory is not touched. What the stub must know of it lies in one page that cannot be written, and so do
 //! the registers that it goes on with. A copy gives up the template's channel before it does anything else, and the stub is gone from its
 //! memory before the program's next instruction.
+//! What opens its filter for a copy it is told with each request, and it lies in no memory that a product has.
 
 use beget_sys::nr;
 use beget_sys::process::{self, Born as Newborn, Copied};
@@ -101,13 +102,14 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
             // Nobody asks any more.
             _ => process::exit(0),
         };
-        let [in_cgroup, ..] = header.words;
+        let [in_cgroup, low, high, _] = header.words;
         let given = count - usize::from(in_cgroup == 1);
         let cgroup = if in_cgroup == 1 { embryo.numbers.get(given).copied() } else { None };
         let copied = Copied {
             cgroup,
             thread_number: passage.thread_number as usize,
             set_number: passage.set_number == 1,
+            key: [low, high],
         };
         // SAFETY: one thread, says whoever put the stub here, and what a C library would do is done by whoever wrote the passage.
         match unsafe { process::copy_beside(copied) } {
