@@ -22,6 +22,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("channel.md", include_str!("../../docs/src/channel.md")),
     ("factory.md", include_str!("../../docs/src/factory.md")),
     ("adapters.md", include_str!("../../docs/src/adapters.md")),
+    ("fork.md", include_str!("../../docs/src/fork.md")),
     ("compare.md", include_str!("../../docs/src/compare.md")),
     ("bubblewrap.md", include_str!("../../docs/src/bubblewrap.md")),
     ("errors.md", include_str!("../../docs/src/errors.md")),

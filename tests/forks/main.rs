@@ -5,6 +5,7 @@
 mod driver;
 mod failing;
 mod held;
+mod plans;
 mod refused;
 #[path = "../failing_ops/rounds.rs"]
 mod rounds;
@@ -30,6 +31,7 @@ fn drive(name: &str) {
         "threads" => refused::more_than_one_thread(),
         "shared memory" => refused::shared_memory(),
         "no numbers left" => refused::no_numbers_left(),
+        "plans" => plans::what_would_make_a_number_mean_something_else_is_not_run(),
         "ends" => ends(),
         "panics" => panics(),
         "streams" => streams(),
@@ -72,6 +74,7 @@ cases! {
     a_process_with_more_than_one_thread_is_refused "threads";
     a_process_that_shares_memory_is_refused "shared memory";
     without_numbers_there_is_an_error_and_no_copy "no numbers left";
+    a_plan_that_would_make_a_number_mean_something_else_is_not_run "plans";
     its_code_gives_the_exit_code "ends";
     a_panic_unwinds_no_further "panics";
     streams_are_those_of_a_command "streams";

@@ -62,6 +62,16 @@ fn under_beget_no_way_out_is_open() {
     assert_eq!(open, BTreeSet::new());
 }
 
+/// A copy of a process that holds only its grants is held as a child is, in what it executes too.
+#[test]
+fn out_of_a_copy_of_the_caller_no_way_is_open() {
+    if is_root() {
+        return skip("out_of_a_copy_of_the_caller_no_way_is_open", Need::OrdinaryUser);
+    }
+    let launcher = program("through-fork").display().to_string();
+    assert_eq!(open(&judge(&[&launcher, "{dir}"])), BTreeSet::new());
+}
+
 /// A private root has ways of its own, and so has each thing that may be in it.
 #[test]
 fn in_a_private_root_no_way_out_is_open() {

@@ -40,6 +40,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A [`Fork`] is a copy of this process that goes on in its own code and holds only what it is given; [`fork_with`] is short for one with grants alone.
+//!
 //! # Features
 //!
 //! `tokio`, off by default: the same names for programs that run on tokio, in the module `tokio`. Without it nothing of an async runtime
