@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 
 use beget::{Fork, Grant, Limit, SignalSet};
-use beget_tests::{Scratch, is_root};
+use beget_tests::{Need, Scratch, is_root, skip};
 
 use crate::{end, rest};
 
@@ -218,6 +219,30 @@ pub(crate) fn no_number_comes_to_mean_something_else() {
     assert!(end(process.expect("a copy")).success());
     drop(writer);
     assert_eq!(rest(reader), "true");
+}
+
+/// It joins a cgroup of its own before anything of the caller's goes on in it.
+pub(crate) fn its_memory_is_limited() {
+    let process = Fork::new().limit(Limit::Memory(64 << 20)).spawn(|| {
+        let mut memory = vec![0u8; 256 << 20];
+        memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        memory.iter().step_by(4096).fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
+    });
+    match process {
+        Ok(process) => {
+            let ended = end(process);
+            assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{ended:?}");
+            assert!(
+                ended.tree.is_some_and(|tree| tree.memory_peak.is_none_or(|peak| peak <= 64 << 20)),
+                "{ended:?}"
+            );
+        }
+        // No cgroup is ours to use here, and the error says so.
+        Err(error) => {
+            assert_eq!(error.part(), "limit --memory");
+            skip("its_memory_is_limited", Need::Machine("cgroups that are ours to make"));
+        }
+    }
 }
 
 pub(crate) fn a_kept_directory_may_be_read() {
