@@ -72,6 +72,14 @@ fn a_factory_in_a_factory_counts_as_its_holes_do() {
     let outer = outer.seal().expect("a factory");
     assert!(kinds(outer.confinement()).contains(&"pipe"), "{:?}", kinds(outer.confinement()));
     assert!(inner.compare(outer.confinement()));
+    // The connection itself is one besides: all products have the same.
+    let (connection, _answers) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let confined = builder().seal().expect("a factory");
+    let mut outer = builder();
+    outer.insert_factory("maker", confined.confinement(), connection).expect("it is judged");
+    let outer = outer.seal().expect("a factory");
+    let more = |kind: &&str| !kinds(confined.confinement()).contains(kind);
+    assert_eq!(kinds(outer.confinement()).into_iter().filter(more).collect::<Vec<_>>(), ["socket"]);
     let mut outer = builder();
     outer.insert_factory("maker", &unsealed, null()).expect("it is judged");
     assert!(kinds(outer.seal().expect("a factory").confinement()).contains(&"factory"));

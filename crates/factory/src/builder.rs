@@ -48,7 +48,8 @@ impl Builder {
     }
 
     /// Inserts the right to ask another factory for products, which every product has in the slot of this name: it counts as the holes of that
-    /// factory do.
+    /// factory do, and besides as what `file` is. One connection for all products is a hole, however genuine and confined what answers there: one
+    /// product takes the answer that another asked for, and the factory tells how many products it made.
     ///
     /// # Errors
     /// A factory that is not sealed counts as a hole and is no error; one that is itself past inserting is.
