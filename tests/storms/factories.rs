@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use beget::{Command, Grant, Stdio};
 use beget_factory::{Factory, Options, Pool, Ready};
-use beget_tests::{Scratch, children, descriptors, in_own_process, text};
+use beget_tests::{Scratch, children, descriptors, in_own_process, text, with_time};
 
 use crate::{Random, adopt_orphans, children_of, reap_orphans, setting, until};
 
@@ -111,7 +111,9 @@ fn storm(ready: Option<Ready>, size: usize, targets: &[Target]) {
     let before = descriptors();
     let factory = factory(&scratch, options);
     let (stop, asked, kills) = (AtomicBool::new(false), Asked::default(), AtomicU64::new(0));
-    let end = Instant::now() + Duration::from_secs(setting("BEGET_STORM", 3));
+    let lasts = Duration::from_secs(setting("BEGET_STORM", 3));
+    with_time(lasts);
+    let end = Instant::now() + lasts;
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let (factory, stop, asked) = (&factory, &stop, &asked);

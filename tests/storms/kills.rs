@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use beget_service::protocol::Life;
-use beget_tests::{in_own_process, text};
+use beget_tests::{in_own_process, text, with_time};
 
 use crate::{Random, Running, adopt_orphans, descriptors_of, setting, until, wish};
 
@@ -106,7 +106,9 @@ fn storm(target: Target) {
     adopt_orphans();
     let running = Running::start(&["--on-monitor-death", "live", "--history", "1000000"]);
     let (stop, done, asked) = (AtomicBool::new(false), AtomicUsize::new(0), Asked::default());
-    let end = Instant::now() + Duration::from_secs(setting("BEGET_STORM", 8));
+    let lasts = Duration::from_secs(setting("BEGET_STORM", 8));
+    with_time(lasts);
+    let end = Instant::now() + lasts;
     let mut kills = 0;
     std::thread::scope(|scope| {
         for number in 0..3 {

@@ -1,12 +1,13 @@
 //! The service under load and under fire: many clients and many domains, hostile clients beside honest ones, and SIGKILL for everybody at
 //! any moment.
 //!
-//! The same for factories.
+//! The same for factories, in a process and kept by the service.
 //!
 //! `BEGET_STORM` is how many seconds a storm lasts, `BEGET_LOAD` how many domains live at once.
 
 mod factories;
 mod hostile;
+mod kept;
 mod kills;
 mod load;
 
