@@ -186,11 +186,19 @@ fn storm(targets: &[Target]) {
     eprintln!("{targets:?}: {kills} kills, {} requests, {right} right", asked.len());
     assert!(right > 0 && kills > 0);
     // Of those whose requestor is gone nobody lives: the template is there, and what waits.
-    until("nobody is left of them", || {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
         let living = victims(keeper, template(&running));
         let count = |target| living.iter().filter(|one| one.0 == target).count();
-        (count(Target::Template), count(Target::Product)) == (1, POOL)
-    });
+        if (count(Target::Template), count(Target::Product)) == (1, POOL) {
+            break;
+        }
+        let what = |number| std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+        let told: Vec<String> =
+            living.iter().map(|(target, number)| format!("{target:?} {}", what(*number))).collect();
+        assert!(Instant::now() < end, "not a template and {POOL} products: {}", told.join("\n"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert!(speak(&running, &["factory", "destroy", NAME]).status().expect("beget").success());
     running.stop();
 }
