@@ -144,6 +144,24 @@ fn a_product_that_waits_and_is_stopped_is_ended_and_another_taken() {
     assert_eq!((done.failed, done.hits + done.warm), (0, 6), "{done:?}");
 }
 
+/// Nobody asks for one, and still it is noticed.
+#[test]
+fn a_product_that_is_killed_while_it_waits_is_replaced() {
+    let factory = cat(pooled());
+    is_full(&factory);
+    for number in waiting(&factory) {
+        kill(number);
+        eventually("as many wait as before", || {
+            let all = waiting(&factory);
+            !all.contains(&number) && all.iter().filter(|one| lives(**one)).count() >= 4
+        });
+    }
+    is_full(&factory);
+    answered(&factory, "text");
+    let done = factory.statistics();
+    assert_eq!((done.failed, done.hits, done.deaths), (0, 1, 0), "{done:?}");
+}
+
 /// This process, which asks, is killed: a process of its own, whose orphans become ours.
 #[test]
 fn with_whoever_asks_everything_ends() {

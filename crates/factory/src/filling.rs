@@ -52,12 +52,14 @@ pub(crate) fn keep_pool(factory: &Weak<Inner>) {
             Errand::Idle => {
                 idled = true;
                 let Some(inner) = factory.upgrade() else { return };
+                drop(inner.pool.take_ended());
                 inner.read_ahead();
             }
             Errand::Look => {
                 let Some(inner) = factory.upgrade() else { return };
                 filling = false;
                 inner.look_after();
+                drop(inner.pool.take_ended());
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use beget::Product;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::live::Live;
 use crate::options;
@@ -87,6 +88,24 @@ impl Pool {
             }
             shelf.waiting.push_back(one);
         }
+    }
+
+    /// Takes those whose process has ended, to be dropped by the caller: they wait for nobody.
+    pub(crate) fn take_ended(&self) -> Vec<Waiting> {
+        let mut shelf = self.lock();
+        let ended: Vec<bool> = {
+            // Nobody speaks to one that waits: whatever there is to be read is its end.
+            let mut watched: Vec<PollFd<'_>> =
+                shelf.waiting.iter().map(|one| PollFd::new(&one.product, PollFlags::IN)).collect();
+            match poll(&mut watched, Some(&Timespec::default())) {
+                Ok(1..) => watched.iter().map(|one| !one.revents().is_empty()).collect(),
+                _ => return Vec::new(),
+            }
+        };
+        let all = std::mem::take(&mut shelf.waiting).into_iter().zip(ended);
+        let (ended, kept): (Vec<_>, Vec<_>) = all.partition(|(_, ended)| *ended);
+        shelf.waiting = kept.into_iter().map(|(one, _)| one).collect();
+        ended.into_iter().map(|(one, _)| one).collect()
     }
 
     /// Takes all that are copies of another template than `live`, to be dropped by the caller.
