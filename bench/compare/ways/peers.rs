@@ -121,7 +121,9 @@ fn runtime(name: &str, given: &Given<'_>) -> Result<Box<dyn Way>, String> {
     let bundle = given.holdings.folder.join(format!("{name}-{}-{purpose}", std::process::id()));
     let inside: Vec<_> = std::iter::once(INSIDE.into()).chain(given.words()).collect();
     let inside: Vec<_> = inside.iter().map(|word: &OsString| word.to_string_lossy()).collect();
-    std::fs::create_dir_all(bundle.join("rootfs")).map_err(told)?;
+    for folder in ["rootfs/dev", "rootfs/proc", "rootfs/sys"] {
+        std::fs::create_dir_all(bundle.join(folder)).map_err(told)?;
+    }
     std::fs::create_dir_all(bundle.join("state")).map_err(told)?;
     // SAFETY: asks numbers.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };

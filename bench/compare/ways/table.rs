@@ -197,7 +197,7 @@ pub(in crate::compare) const WAYS: &[Entry] = &[
         "runc run",
         &[ON_EXEC, "P writes a bundle", "P runs it", "runc executes C"],
         ON_EXEC,
-        &["wants cgroups it can manage", NAMESPACES],
+        &["hands A on through a pipe of its own", "wants cgroups it can manage", NAMESPACES],
         peers::runc,
     ),
     peer(
