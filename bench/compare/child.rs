@@ -31,6 +31,12 @@ pub(super) fn child(words: &[OsString]) -> u8 {
     }
 }
 
+/// The same for a C that is a copy of P.
+pub(super) fn copied(order: &Order) -> u8 {
+    super::mark::Mark::First.set();
+    follow(order, read_a())
+}
+
 fn follow(order: &Order, a: Result<(), String>) -> u8 {
     if !order.look {
         return a.map_or(NO_A, |()| 0);

@@ -2,6 +2,7 @@
 
 mod batches;
 mod commands;
+mod copies;
 mod embryos;
 mod factories;
 mod forks;

@@ -1,6 +1,6 @@
 //! Every way, once.
 
-use super::{Entry, Kind, batches, commands, embryos, factories, forks, peers, spawns};
+use super::{Entry, Kind, batches, commands, copies, embryos, factories, forks, peers, spawns};
 
 const CLOSE: &str = "P' closes B";
 const ON_EXEC: &str = "P marks B close-on-exec";
@@ -143,6 +143,16 @@ pub(in crate::compare) const WAYS: &[Entry] = &[
         &["P1 seals a factory, whose products wait", "P2 takes one that waits", "P2 gives A"],
         &[LAYOUT, "each that waits is a process, with its memory"],
         factories::pooled,
+    ),
+    ours(
+        "fork_with",
+        "beget: fork_with(grants)",
+        &["P says what its copy keeps", GIVE, "P forks: the copy goes on in P's code, and is C"],
+        &[
+            "P's memory goes along: what P has read of B, C has read too",
+            "for a P with one thread; it costs more the larger P is",
+        ],
+        copies::fork_with,
     ),
     peer(
         "bwrap",
