@@ -37,4 +37,5 @@ pub use opened::{Opened, Rights, real_path};
 pub use prepare::{Authority, Request, narrower};
 pub use promise::{Enforced, Promise};
 pub use root::Root;
+pub use ruleset::apart;
 pub use support::Support;

@@ -55,6 +55,21 @@ pub(crate) fn build(
     Ok(Some(ruleset))
 }
 
+/// A ruleset that takes no file and no port away: whoever puts it on is in a domain of its own, which reaches no other by a signal, an abstract
+/// socket or a trace. The kernel copies every rule that is in force already for it, and none of these.
+///
+/// `None` where there are no scopes (before ABI 6, Linux 6.12): a ruleset that handles nothing is refused there.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn apart(support: Support) -> Result<Option<OwnedFd>, Error> {
+    if support.landlock.is_none_or(|abi| abi < 6) {
+        return Ok(None);
+    }
+    let handled = Handled { scope: scope::ABSTRACT_UNIX_SOCKET | scope::SIGNAL, ..Handled::default() };
+    landlock::create(&handled).map(Some).map_err(|errno| Error::kernel("Landlock ruleset", errno))
+}
+
 fn allow(ruleset: &OwnedFd, one: &Opened, rights: u64) -> beget_sys::Result<()> {
     match landlock::allow_path(ruleset.as_fd(), one.file.as_fd(), rights) {
         // A right for directories on what is none; never the other way round.

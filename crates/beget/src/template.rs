@@ -1,15 +1,15 @@
 //! A template, which makes copies of itself, and a product, which is one: suspended, and given things until it is started.
 //!
-//! Safety idea: a copy is born held by all that holds its template, and puts on the same ruleset once more before it is told anything, so that
-//! it is in a domain of its own and reaches neither its template nor another copy. What opens its template's filter for a copy is a number
+//! Safety idea: a copy is born held by all that holds its template, and puts on one more ruleset before it is told anything, so that it is in a
+//! domain of its own and reaches neither its template nor another copy. What opens its template's filter for a copy is a number
 //! that no copy has. Whoever holds a product's channel has it built, and nobody else; starting it gives that up.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use beget_authority::filter;
 use beget_authority::limit::Resource;
+use beget_authority::{Support, apart, filter};
 use beget_plan::link::{self, Link};
 use beget_plan::op::Span;
 use beget_plan::{Fault as Failed, Op, Register};
@@ -29,6 +29,8 @@ pub(crate) struct Hold {
     /// The limit of open files, which the template does without.
     pub(crate) files: Option<Resource>,
     pub(crate) prepared: Arc<Prepared>,
+    /// What puts a copy into a domain of its own, where that is not the whole ruleset once more.
+    apart: Option<OwnedFd>,
     /// What the template's filter, which a copy is born with, lacks for it.
     filter: Option<Vec<Instruction>>,
     /// What opens that filter for one more copy.
@@ -46,9 +48,19 @@ impl fmt::Debug for Hold {
 }
 
 impl Hold {
-    pub(crate) fn new(own_session: bool, files: Option<Resource>, prepared: Arc<Prepared>, key: u64) -> Hold {
-        let filter = prepared.authority.policy.and_then(|policy| filter::for_copy(&policy));
-        Hold { own_session, files, prepared, filter, key }
+    pub(crate) fn new(
+        own_session: bool,
+        files: Option<Resource>,
+        prepared: Arc<Prepared>,
+        key: u64,
+        support: Support,
+    ) -> Result<Hold> {
+        let policy = prepared.authority.policy;
+        // Some kernels refuse to move files between folders in a domain that says nothing of files, although those outside say that it may.
+        let moves = policy.is_none_or(|policy| policy.creates);
+        let apart = if moves || prepared.authority.ruleset.is_none() { None } else { apart(support)? };
+        let filter = policy.and_then(|policy| filter::for_copy(&policy));
+        Ok(Hold { own_session, files, prepared, apart, filter, key })
     }
 }
 
@@ -99,15 +111,15 @@ impl Template {
         &self.hold.prepared
     }
 
-    /// What every copy does first: a session of its own where the template has one, then what holds it.
+    /// What every copy does first: a session of its own where the template has one, then a domain of its own.
     #[must_use]
     pub fn first_part(&self) -> Part<'_> {
         let mut part = Part::new();
         if self.hold.own_session {
             part.push(Op::NewSession {}, "session");
         }
-        let authority = &self.hold.prepared.authority;
-        if let Some(ruleset) = &authority.ruleset {
+        let whole = || self.hold.prepared.authority.ruleset.as_deref();
+        if let Some(ruleset) = self.hold.apart.as_ref().or_else(whole) {
             let source = part.lend(ruleset.as_fd());
             let (slot, first) = (Template::SCRATCH, Template::SCRATCH as u32);
             part.push(Op::Place { source, slot, closing: 1 }, "Landlock ruleset");

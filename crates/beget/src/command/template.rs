@@ -72,7 +72,7 @@ impl Command {
         let nursery = nursery.ok_or_else(|| Error::new("template", "it has no nursery", Fault::Beget))?;
         let files = write::open_files(&prepared.limits).next().copied();
         let key = self.copies.ok_or_else(|| Error::new("template", "it has no key", Fault::Beget))?;
-        let hold = Hold::new(self.group == Group::Session, files, prepared, key);
+        let hold = Hold::new(self.group == Group::Session, files, prepared, key, self.support)?;
         Ok((process, Template::new(nursery, channel, hold)))
     }
 }
