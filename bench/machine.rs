@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::measure::processor_time;
+use crate::measure::{now, processor_time};
 use crate::ways::{find, own_command};
 
 /// The state of the machine before the run.
@@ -79,6 +79,19 @@ fn processor() -> String {
     let of_a_hypervisor = std::arch::x86_64::__cpuid(1).ecx >> 31 != 0;
     let kind = if of_a_hypervisor { "virtual: the hypervisor bit is set" } else { "not virtual" };
     format!("{model}, {cores} processors, {kind}")
+}
+
+/// What a CPUID costs: a hypervisor traps it, and a glibc program executes dozens at its start.
+fn cpuid() -> String {
+    const TIMES: usize = 200;
+    let once = || {
+        let begin = now();
+        std::hint::black_box(std::arch::x86_64::__cpuid(0));
+        now() - begin
+    };
+    let mut times: Vec<f64> = (0..TIMES).map(|_| once()).collect();
+    times.sort_by(f64::total_cmp);
+    format!("{:.2} us, the median of {TIMES}", times[TIMES / 2])
 }
 
 /// Keeps this process and all its children on one processor.
@@ -172,6 +185,7 @@ impl Machine {
                 ),
             ),
             ("processor", processor()),
+            ("CPUID", cpuid()),
             ("memory", memory.trim().to_owned()),
             ("mitigations", mitigations()),
             ("peers", peers()),

@@ -1,6 +1,7 @@
 //! What a run is asked for. The words for it are in the command line's own table of flags.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What was asked for; [`crate::bench`] and [`crate::compare`] say which of it they look at.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,12 @@ pub struct Options {
     pub json: Option<Output>,
     /// Where everything goes as one page for a browser.
     pub html: Option<PathBuf>,
+    /// Results of an earlier run, which this one is told beside.
+    pub against: Option<PathBuf>,
+    /// The results and the figures in documents of this repository are written.
+    pub write: bool,
+    /// Ways that are slowed down on purpose, by name, each by so much.
+    pub slow: Vec<(String, Duration)>,
     /// Everything on the processor of this number.
     pub pin: Option<usize>,
 }

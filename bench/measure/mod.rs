@@ -2,8 +2,10 @@
 
 mod clock;
 mod race;
+pub mod run;
 mod stats;
 
 pub use clock::{now, processor_time, timed};
-pub use race::{Entry, Series, progress, race};
+pub use race::{Entry, Series, race};
+pub use run::progress;
 pub use stats::{NOISY, Pairs, Summary, minima};

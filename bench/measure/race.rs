@@ -1,7 +1,8 @@
 //! Rounds in which everybody runs once, in an order that changes, until the time is over.
 
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
+
+use super::run;
 
 type Work<'a> = Box<dyn FnMut() -> Result<Vec<f64>, String> + 'a>;
 
@@ -15,6 +16,14 @@ impl<'a> Entry<'a> {
     /// `work` does the thing once and gives one number for each measure.
     pub fn new(name: impl Into<String>, work: impl FnMut() -> Result<Vec<f64>, String> + 'a) -> Entry<'a> {
         Entry { name: name.into(), work: Box::new(work) }
+    }
+
+    /// Does it once. Who is slowed down on purpose waits in his turn, and the time is his.
+    fn turn(&mut self) -> Result<Vec<f64>, String> {
+        let delay = run::delay(&self.name);
+        let mut values = (self.work)()?;
+        values.first_mut().into_iter().for_each(|wall| *wall += delay);
+        Ok(values)
     }
 }
 
@@ -67,13 +76,13 @@ impl Shuffle {
     }
 }
 
-/// Runs the entries in rounds for about `seconds`. One that fails is out, with its reason; the others go on.
+/// Runs the entries in rounds for about `seconds`, less where a run has several passes; then what the earlier ones gave is in what is returned. One that fails is out, with its reason; the others go on.
 pub fn race(title: &str, seconds: f64, entries: Vec<Entry<'_>>) -> Vec<Series> {
     const MOST_ROUNDS: usize = 4000;
     const WARM_UP: usize = 20;
     const FEWEST: usize = 10;
-    let seconds = Duration::from_secs_f64(seconds);
-    progress(title);
+    let seconds = Duration::from_secs_f64(run::part(seconds));
+    run::show(title);
     let mut series: Vec<Series> = entries
         .iter()
         .map(|entry| Series { name: entry.name.clone(), measures: Vec::new(), skipped: None })
@@ -102,20 +111,11 @@ pub fn race(title: &str, seconds: f64, entries: Vec<Entry<'_>>) -> Vec<Series> {
         shuffle.shuffle(&mut order);
         for index in &order {
             if series[*index].skipped.is_none() {
-                let outcome = (entries[*index].work)();
+                let outcome = entries[*index].turn();
                 series[*index].take(outcome);
             }
         }
     }
-    progress("");
-    series
-}
-
-/// One line on standard error that is written over, when it is a terminal.
-pub fn progress(title: &str) {
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        let _ = write!(stderr, "\r\x1b[K{title}");
-        let _ = stderr.flush();
-    }
+    run::shown();
+    run::with_earlier(title, series)
 }

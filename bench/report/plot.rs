@@ -49,10 +49,10 @@ impl Plot {
         &self.title
     }
 
-    /// Whether there is nothing in it.
+    /// How many bars it has.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bars.is_empty()
+    pub fn bars(&self) -> usize {
+        self.bars.len()
     }
 
     /// Adds a bar without a range. `told` is the value as it is written beside it. What is no number is left out.

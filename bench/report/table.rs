@@ -2,71 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::page::Grid;
+use super::cell::{Cell, Figure};
+use super::page::{Grid, Tone, Words};
+use super::plot::{Kind, Plot};
 use crate::measure::{Pairs, Series, Summary};
-
-/// What stands in a cell.
-#[derive(Clone, Debug)]
-pub enum Cell {
-    /// A number, with so many digits after the point.
-    Number(f64, usize),
-    /// A count.
-    Count(usize),
-    /// A ratio or difference; the number is what its noise is judged by.
-    Pairs(Pairs, f64, usize),
-    /// Words.
-    Words(String),
-    /// Nothing to say.
-    Nothing,
-}
-
-impl Cell {
-    /// A ratio, judged by itself.
-    pub fn ratio(pairs: Option<Pairs>) -> Cell {
-        pairs.map_or(Cell::Nothing, |pairs| Cell::Pairs(pairs, pairs.middle, 3))
-    }
-
-    /// A difference in microseconds, judged by what it is a part of.
-    pub fn difference(pairs: Option<Pairs>, of: f64) -> Cell {
-        pairs.map_or(Cell::Nothing, |pairs| Cell::Pairs(pairs, of, 1))
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Cell::Number(number, digits) => format!("{number:.digits$}"),
-            Cell::Count(count) => count.to_string(),
-            Cell::Pairs(pairs, size, digits) => {
-                let Pairs { middle, low, high } = pairs;
-                if pairs.is_noisy(*size) {
-                    format!("too noisy ({low:.digits$}–{high:.digits$})")
-                } else {
-                    format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})")
-                }
-            }
-            Cell::Words(words) => words.clone(),
-            Cell::Nothing => "–".to_owned(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        match self {
-            Cell::Number(number, _) => json!(number),
-            Cell::Count(count) => json!(count),
-            Cell::Pairs(pairs, size, _) => {
-                json!({"median": pairs.middle, "low": pairs.low, "high": pairs.high, "noisy": pairs.is_noisy(*size)})
-            }
-            Cell::Words(words) => json!(words),
-            Cell::Nothing => Value::Null,
-        }
-    }
-}
 
 /// A table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    title: String,
-    columns: Vec<String>,
-    rows: Vec<(String, Vec<Cell>)>,
+    pub(super) subject: String,
+    pub(super) title: String,
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<(String, Vec<Cell>)>,
     notes: Vec<String>,
 }
 
@@ -74,39 +21,75 @@ impl Table {
     /// An empty one; the first column is the rows' names.
     pub fn new(title: impl Into<String>, columns: &[&str]) -> Table {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-        Table { title: title.into(), columns, rows: Vec::new(), notes: Vec::new() }
+        Table { subject: String::new(), title: title.into(), columns, rows: Vec::new(), notes: Vec::new() }
     }
 
+    /// The columns that [`Table::times`] fills, after the name.
+    pub const SPREAD: [&'static str; 5] = ["n", "min", "p10", "median", "p90"];
     /// The columns that [`Table::timed`] fills, after the name, in microseconds.
-    pub const TIMES: [&'static str; 6] = ["n", "min", "p10", "p50", "p90", "cpu p50"];
+    pub const TIMES: [&'static str; 6] = ["n", "min", "p10", "median", "p90", "cpu"];
 
     /// Adds a row.
     pub fn row(&mut self, name: &str, cells: Vec<Cell>) {
         self.rows.push((name.to_owned(), cells));
     }
 
+    /// Cells for [`Table::SPREAD`]; `None` when there are no samples.
+    pub fn times(samples: &[f64]) -> Option<Vec<Cell>> {
+        let wall = Summary::of(samples)?;
+        let digits = super::cell::digits(wall.p50);
+        let time = |time| Cell::number(time, digits);
+        Some(vec![
+            Cell::Count(wall.count),
+            time(wall.min),
+            time(wall.p10),
+            Cell::median(samples),
+            time(wall.p90),
+        ])
+    }
+
     /// Adds a row that begins with the times of a series; one that was skipped becomes a note.
     pub fn timed(&mut self, name: &str, series: &Series, more: Vec<Cell>) {
-        let Some(wall) = Summary::of(series.measure(0)) else {
+        let Some(mut cells) = Table::times(series.measure(0)) else {
             self.note(format!(
                 "{name}: skipped: {}",
                 series.skipped.as_deref().unwrap_or("no time was left")
             ));
             return;
         };
-        let mut cells = vec![Cell::Count(wall.count)];
-        cells.extend([wall.min, wall.p10, wall.p50, wall.p90].map(|time| Cell::Number(time, 1)));
-        if self.columns.iter().any(|column| column == "cpu p50") {
+        if self.has("cpu") {
             let processor = Summary::of(series.measure(1));
-            cells.push(processor.map_or(Cell::Nothing, |time| Cell::Number(time.p50, 0)));
+            cells.push(processor.map_or(Cell::Nothing, |time| Cell::number(time.p50, 0)));
         }
         cells.extend(more);
         self.row(name, cells);
     }
 
+    /// Whether it has a column of this name.
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
+    }
+
     /// Adds words below.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// The cell of a row and a column.
+    pub(super) fn cell(&self, row: &str, column: &str) -> Option<&Cell> {
+        let at = self.columns.iter().position(|name| name == column)?.checked_sub(1)?;
+        self.rows.iter().find(|(name, _)| name == row)?.1.get(at)
+    }
+
+    /// The medians of a row, each with its column's name.
+    pub(super) fn figures<'a>(
+        &'a self,
+        cells: &'a [Cell],
+    ) -> impl Iterator<Item = (&'a str, &'a Figure)> + 'a {
+        self.columns.iter().skip(1).zip(cells).filter_map(|(column, cell)| match cell {
+            Cell::Figure(figure) => Some((column.as_str(), figure)),
+            _ => None,
+        })
     }
 
     fn lines(&self) -> Vec<Vec<String>> {
@@ -150,44 +133,127 @@ impl Table {
     }
 
     /// For a terminal.
-    pub fn aligned(&self) -> String {
+    pub(crate) fn aligned(&self) -> String {
         let notes: String = self.notes.iter().map(|note| format!("  {note}\n")).collect();
         format!("== {}\n{}{notes}", self.title, self.layout("", "  ", false))
     }
 
     /// For a document.
-    pub fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let notes: String = self.notes.iter().map(|note| format!("- {note}\n")).collect();
         let gap = if notes.is_empty() { "" } else { "\n" };
         format!("## {}\n\n{}{gap}{notes}", self.title, self.layout(" | ", " | ", true))
     }
 
-    /// What it is called.
-    pub(crate) fn title(&self) -> &str {
-        &self.title
+    /// The rows alone, in lines that a person can change.
+    pub(super) fn plain_markdown(&self) -> String {
+        let row = |line: &Vec<String>| format!("| {} |\n", line.join(" | "));
+        let mut lines = self.lines();
+        lines.insert(1, vec!["---".to_owned(); self.columns.len()]);
+        lines.iter().map(row).collect()
     }
 
     /// For a page.
-    pub(crate) fn grid(&self) -> Grid {
-        let mut lines = self.lines().into_iter();
-        let mut grid = Grid::new("", lines.next().unwrap_or_default());
-        lines.for_each(|line| grid.row(line));
+    pub(super) fn grid(&self) -> Grid {
+        let mut grid = Grid::new(&self.title, &self.columns);
+        for (name, cells) in &self.rows {
+            let words = |cell: &Cell| match cell {
+                Cell::Figure(Figure { noisy: true, .. }) | Cell::Nothing => {
+                    Words::new(cell.text(), Tone::Faint)
+                }
+                Cell::Words(text) => Words::new(text, tone(text)),
+                _ => cell.text().into(),
+            };
+            grid.row(std::iter::once(name.into()).chain(cells.iter().map(words)));
+        }
         self.notes.iter().for_each(|note| grid.note(note));
         grid
     }
 
-    /// For programs.
-    pub fn json(&self) -> Value {
-        let row = |(name, cells): &(String, Vec<Cell>)| {
-            let mut row = serde_json::Map::new();
-            row.insert("name".to_owned(), json!(name));
-            row.extend(self.columns.iter().skip(1).cloned().zip(cells.iter().map(Cell::json)));
-            Value::Object(row)
+    /// The medians of the rows, for a page; nothing where there are fewer than two.
+    pub(super) fn plot(&self) -> Option<Plot> {
+        let (_, unit) = self.title.rsplit_once(", ").unwrap_or(("", ""));
+        let unit = if self.title.contains(", ns") {
+            "ns"
+        } else if unit.starts_with("ms") {
+            "ms"
+        } else {
+            "us"
         };
+        let mut plot = Plot::new(format!("{}: medians", self.title), unit);
+        for (name, cells) in &self.rows {
+            if let Some((_, figure)) = self.figures(cells).find(|(column, _)| *column == "median") {
+                plot.range(name, [figure.middle, figure.low, figure.high], figure.text()).of(kind(name));
+            }
+        }
+        (plot.bars() > 1).then_some(plot)
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let row = |(name, cells): &(String, Vec<Cell>)| json!({"name": name, "cells": cells.iter().map(Cell::json).collect::<Vec<_>>()});
         json!({
+            "subject": self.subject,
             "title": self.title,
+            "columns": self.columns,
             "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
             "notes": self.notes,
         })
+    }
+
+    /// What [`Table::json`] wrote.
+    pub(super) fn read(value: &Value) -> Option<Table> {
+        let words = |name: &str| Some(value.get(name)?.as_str()?.to_owned());
+        let list = |name: &str| -> Option<Vec<String>> {
+            value
+                .get(name)?
+                .as_array()?
+                .iter()
+                .map(|one| Some(one.as_str()?.to_owned()))
+                .collect::<Option<_>>()
+        };
+        let row = |row: &Value| {
+            let cells: Option<Vec<Cell>> = row.get("cells")?.as_array()?.iter().map(Cell::read).collect();
+            Some((row.get("name")?.as_str()?.to_owned(), cells?))
+        };
+        Some(Table {
+            subject: words("subject")?,
+            title: words("title")?,
+            columns: list("columns")?,
+            rows: value.get("rows")?.as_array()?.iter().map(row).collect::<Option<_>>()?,
+            notes: list("notes")?,
+        })
+    }
+}
+
+/// What one is beside the floor of its race: the least that anybody needs for it.
+pub fn beside_floor(all: &[Series], one: &Series) -> Cell {
+    let is_floor = |one: &&Series| one.name.starts_with("floor") || one.name.starts_with("vfork + exec");
+    match all.iter().find(is_floor) {
+        Some(floor) if floor.name == one.name => Cell::Words("1".to_owned()),
+        Some(floor) => Cell::ratio(Pairs::ratio(one.measure(0), floor.measure(0))),
+        None => Cell::Nothing,
+    }
+}
+
+fn tone(words: &str) -> Tone {
+    match words {
+        _ if words.starts_with("reached") => Tone::Good,
+        _ if words.starts_with("missed") => Tone::Bad,
+        _ if words.starts_with("too noisy") || words == "not measured" => Tone::Faint,
+        _ => Tone::Plain,
+    }
+}
+
+/// Whose a row is, by what it is called.
+fn kind(name: &str) -> Kind {
+    let name = name.rsplit(": ").next().unwrap_or(name);
+    let ours = ["beget", "factory", "embryo", "nursery", "through the service", "confined", "all, ", "+ "];
+    if name.starts_with("floor") || name.starts_with("vfork") {
+        Kind::Floor
+    } else if ours.iter().any(|word| name.contains(word)) && !name.contains("unconfined") {
+        Kind::Ours
+    } else {
+        Kind::Peer
     }
 }

@@ -6,8 +6,8 @@ use super::embryos::{TIMES, told};
 use crate::machine;
 use crate::measure::{Entry, Pairs, Series, minima, race};
 use crate::options::Options;
-use crate::report::{Cell, Goal, Report, Table};
-use crate::ways::{Program, Programs, posix_spawn, posix_spawned, reaped, unconfined};
+use crate::report::{Cell, Goal, Report, Table, beside_floor};
+use crate::ways::{Program, Programs, Stack, posix_spawn, posix_spawned, reaped, unconfined, vfork_exec};
 
 /// How many births, in a long run and in a quick one.
 const COUNTS: [usize; 2] = [1000, 100];
@@ -49,6 +49,10 @@ fn ways<'a>(count: usize, program: &'a Program, nursery: &'a Nursery) -> Vec<Ent
     vec![
         Entry::new(LOOP, move || each(count, || (0..count).try_for_each(|_| posix_spawn(path, false)))),
         Entry::new(ALL, move || each(count, || started(count, program))),
+        Entry::new("floor: vfork + exec, each waited for", move || {
+            let mut stack = Stack::default();
+            each(count, || (0..count).try_for_each(|_| vfork_exec(&mut stack, path)))
+        }),
         Entry::new(BATCH, move || each(count, || in_a_batch(count, &mut batch, nursery))),
     ]
 }
@@ -63,7 +67,8 @@ fn rows(table: &mut Table, program: &str, series: &[Series]) {
         those => Cell::ratio(those.and_then(|those| Pairs::ratio(one.measure(0), those))),
     };
     for one in series {
-        table.timed(&format!("{program}: {}", one.name), one, vec![ratio(one, LOOP), ratio(one, ALL)]);
+        let more = vec![ratio(one, LOOP), ratio(one, ALL), beside_floor(series, one)];
+        table.timed(&format!("{program}: {}", one.name), one, more);
     }
 }
 
@@ -84,7 +89,8 @@ fn goal(count: usize, program: &str, series: &[Series], other: &str) -> Goal {
 pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     let count = COUNTS[usize::from(options.quick)];
     let _limit = machine::more_files(4 * count as u64)?;
-    let columns = [&["program: way"], &TIMES[..], &["× each waited for", "× all started"]].concat();
+    let columns =
+        [&["program: way"], &TIMES[..], &["× each waited for", "× all started", "× floor"]].concat();
     let title = |where_: &str| format!("{count} births, {where_}: to the last one reaped, us a birth");
     let race = |name: &str, program: &Program| {
         // A nursery runs where its creator could when it was made.

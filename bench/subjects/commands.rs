@@ -55,14 +55,19 @@ pub(super) fn rows(table: &mut Table, series: &[Series], mark: &str) {
             Cell::difference(Pairs::difference(these, bare.measure(0)), size)
         };
         let least = mark.and_then(|mark| minima(these, mark.measure(0), |these, mark| these / mark));
-        let least = least.map_or(Cell::Nothing, |ratio| Cell::Number(ratio, 3));
-        table.timed(&one.name, one, vec![ratio, least, more]);
+        let least = least.map_or(Cell::Nothing, |ratio| Cell::number(ratio, 3));
+        let times = match one.name == bare.name {
+            true => Cell::Words("1".to_owned()),
+            false => Cell::ratio(Pairs::ratio(these, bare.measure(0))),
+        };
+        table.timed(&one.name, one, vec![ratio, least, more, times]);
     }
 }
 
 /// Measures.
 pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
-    let columns = [&["command"], &Table::TIMES[..], &["× bwrap --ro-bind", "min ×", "above bare"]].concat();
+    let columns =
+        [&["command"], &Table::TIMES[..], &["× bwrap --ro-bind", "min ×", "above bare", "× bare"]].concat();
     for (what, name, seconds) in [("true", "dynamic true", 30.0), ("tiny", "tiny", 12.0)] {
         let Some(program) = programs.get(name) else { continue };
         let path = program.path.to_str().map_err(|error| error.to_string())?;
@@ -91,7 +96,7 @@ pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> R
             let (these, mark) = (series[0].measure(0), series.get(1).map(|mark| mark.measure(0)));
             let ratio = mark.map_or(Cell::Nothing, |mark| Cell::ratio(Pairs::ratio(these, mark)));
             let least = mark.and_then(|mark| minima(these, mark, |these, mark| these / mark));
-            let least = least.map_or(Cell::Nothing, |ratio| Cell::Number(ratio, 3));
+            let least = least.map_or(Cell::Nothing, |ratio| Cell::number(ratio, 3));
             table.timed(name, &series[0], vec![ratio, least]);
         }
         report.tables.push(table);

@@ -5,8 +5,8 @@ use beget::{Promise, Support};
 use super::spawn::start;
 use crate::measure::{Entry, Pairs, Series, Summary, minima, race, timed};
 use crate::options::Options;
-use crate::report::{Cell, Goal, Report, Table};
-use crate::ways::{Parent, Program, Programs, confined, posix_spawn, unconfined};
+use crate::report::{Cell, Goal, Report, Table, beside_floor};
+use crate::ways::{Parent, Program, Programs, Stack, confined, posix_spawn, unconfined, vfork_exec};
 
 /// Confined, but without what `support` takes away.
 fn without(program: &Program, support: Support) -> beget::Command {
@@ -18,7 +18,7 @@ fn without(program: &Program, support: Support) -> beget::Command {
     command
 }
 
-fn ways(program: &Program) -> Vec<Entry<'_>> {
+fn ways<'a>(program: &'a Program, stack: &'a mut Stack) -> Vec<Entry<'a>> {
     let path = program.path.as_c_str();
     let mut bare = unconfined(path);
     bare.session(false);
@@ -37,6 +37,7 @@ fn ways(program: &Program) -> Vec<Entry<'_>> {
         Entry::new("+ Landlock", move || timed(|| start(&mut landlock))),
         Entry::new("+ filter: all, reused", move || timed(|| start(&mut all))),
         Entry::new("all, fresh", move || timed(|| start(&mut confined(path)))),
+        Entry::new("floor: vfork + exec", move || timed(|| vfork_exec(stack, path))),
     ]
 }
 
@@ -46,8 +47,10 @@ fn rows(table: &mut Table, series: &[Series]) {
     for (index, one) in series.iter().enumerate() {
         let (these, those) = (one.measure(0), base.measure(0));
         let step = match index.checked_sub(1).and_then(|before| series.get(before)) {
-            Some(before) => Cell::difference(Pairs::difference(these, before.measure(0)), size),
-            None => Cell::Nothing,
+            Some(before) if !one.name.starts_with("floor") => {
+                Cell::difference(Pairs::difference(these, before.measure(0)), size)
+            }
+            _ => Cell::Nothing,
         };
         let (more, ratio) = match index {
             0 => (Cell::Nothing, Cell::Words("1".to_owned())),
@@ -56,7 +59,7 @@ fn rows(table: &mut Table, series: &[Series]) {
                 Cell::ratio(Pairs::ratio(these, those)),
             ),
         };
-        table.timed(&one.name, one, vec![more, step, ratio]);
+        table.timed(&one.name, one, vec![more, step, ratio, beside_floor(series, one)]);
     }
 }
 
@@ -75,11 +78,18 @@ fn goal(what: String, series: &[Series], name: &str) -> Goal {
 
 /// Measures.
 pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
-    let columns =
-        [&["way"], &Table::TIMES[..], &["above posix_spawn", "above the row before", "× posix_spawn"]]
-            .concat();
+    let columns = [
+        &["way"],
+        &Table::TIMES[..],
+        &["above posix_spawn", "above the row before", "× posix_spawn", "× floor"],
+    ]
+    .concat();
     for program in &programs.all {
-        let series = race(&format!("confined: {}", program.name), options.time(8.0), ways(program));
+        let series = race(
+            &format!("confined: {}", program.name),
+            options.time(8.0),
+            ways(program, &mut Stack::default()),
+        );
         let title = format!("Spawn, confined, {}: time to reaped, us", program.name);
         let mut table = Table::new(title, &columns);
         rows(&mut table, &series);
@@ -92,7 +102,7 @@ pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> R
     let mut table = Table::new(format!("Spawn, confined, {}, 1 GiB parent: us", program.name), &columns);
     match Parent::with_memory("1 GiB", 1 << 30) {
         Ok(_parent) => {
-            let series = race("confined: 1 GiB", options.time(4.0), ways(program));
+            let series = race("confined: 1 GiB", options.time(4.0), ways(program, &mut Stack::default()));
             rows(&mut table, &series);
         }
         Err(why) => table.note(format!("skipped: {why}")),

@@ -4,13 +4,15 @@ use beget::{Construct, Nursery, Part, Protection};
 
 use crate::measure::{Entry, Pairs, Series, Summary, now, race, timed};
 use crate::options::Options;
-use crate::report::{Cell, Report, Table};
-use crate::ways::{Asked, Parent, Program, Programs, Stack, fork_exit, posix_spawn, unconfined, vfork_exit};
+use crate::report::{Cell, Report, Table, beside_floor};
+use crate::ways::{
+    Asked, Parent, Program, Programs, Stack, fork_exit, posix_spawn, unconfined, vfork_exec, vfork_exit,
+};
 
 use super::spawn::start;
 
 /// The columns of times without processor time: that of a nursery and of its children is not among this process's children's.
-pub(super) const TIMES: [&str; 5] = ["n", "min", "p10", "p50", "p90"];
+pub(super) const TIMES: [&str; 5] = Table::SPREAD;
 
 /// An error in its words.
 pub(super) fn told(error: beget::Error) -> String {
@@ -120,6 +122,7 @@ fn rows(table: &mut Table, parent: &str, series: &[Series]) {
                 Cell::ratio(Pairs::ratio(these, those)),
             ],
         };
+        let more = [more, vec![beside_floor(series, one)]].concat();
         table.timed(&format!("{parent}: {}", one.name), one, more);
     }
 }
@@ -137,13 +140,14 @@ fn parents(options: &Options, program: &Program, table: &mut Table) -> Result<()
             }
         };
         let nursery = Nursery::shared().map_err(told)?;
-        let (mut own, mut born) = (unconfined(path), unconfined(path));
+        let (mut own, mut born, mut stack) = (unconfined(path), unconfined(path), Stack::default());
         born.nursery(&nursery);
         let entries = vec![
             Entry::new("posix_spawn", || timed(|| posix_spawn(path, false))),
             Entry::new("beget, reused", || timed(|| start(&mut own))),
             Entry::new("beget, reused, in a nursery", || timed(|| start(&mut born))),
             Entry::new("embryo, made and dropped", || timed(|| nursery.embryo().map(drop).map_err(told))),
+            Entry::new("floor: vfork + exec", || timed(|| vfork_exec(&mut stack, path))),
         ];
         rows(table, name, &race(&format!("embryos: {name}"), options.time(2.0), entries));
     }
@@ -158,7 +162,7 @@ pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> R
     report.tables.push(table);
     let Some(program) = programs.smallest() else { return Ok(()) };
     let title = format!("Births in a nursery by the parent's size, {}: time to reaped, us", program.name);
-    let more = ["above posix_spawn", "× posix_spawn"];
+    let more = ["above posix_spawn", "× posix_spawn", "× floor"];
     let mut table = Table::new(title, &[&["parent: way"], &TIMES[..], &more].concat());
     parents(options, program, &mut table)?;
     report.tables.push(table);

@@ -16,8 +16,8 @@ use super::spawn::start;
 use crate::machine;
 use crate::measure::{Entry, Pairs, Series, minima, now, race, timed};
 use crate::options::Options;
-use crate::report::{Cell, Goal, Report, Table};
-use crate::ways::{Asked, Program, Programs, confined, posix_spawn};
+use crate::report::{Cell, Goal, Report, Table, beside_floor};
+use crate::ways::{Asked, Program, Programs, Stack, confined, posix_spawn, vfork_exec};
 
 /// Writes a byte to its standard output first of all, and ends.
 pub(super) const FIRST: &str = "\
@@ -186,7 +186,8 @@ pub(super) fn rows(table: &mut Table, series: &[Series]) {
             true => Cell::Words("1".to_owned()),
             false => Cell::ratio(Pairs::ratio(one.measure(0), base.measure(0))),
         };
-        table.timed(&one.name, one, vec![ratio]);
+        let floor = table.has("× floor").then(|| beside_floor(series, one));
+        table.timed(&one.name, one, std::iter::once(ratio).chain(floor).collect());
     }
 }
 
@@ -222,7 +223,7 @@ fn whole(
     at_rest(&pooled)?;
     let series = race("factories: true", options.time(8.0), entries);
     let title = format!("Factories, confined, {}: request to reaped, us", program.name);
-    let mut table = Table::new(title, &[&["way"], &TIMES[..], &["× posix_spawn"]].concat());
+    let mut table = Table::new(title, &[&["way"], &TIMES[..], &["× posix_spawn", "× floor"]].concat());
     rows(&mut table, &series);
     check(&mut table, REQUEST, &warm);
     check(&mut table, POOLED, &pooled);
@@ -320,6 +321,11 @@ fn batches(options: &Options, program: &Program, report: &mut Report) -> Result<
                 (0..count).try_for_each(|_| posix_spawn(&program.path, false))?;
                 Ok(vec![(now() - begin) / count as f64])
             }),
+            Entry::new("floor: vfork + exec, each waited for", || {
+                let (begin, mut stack) = (now(), Stack::default());
+                (0..count).try_for_each(|_| vfork_exec(&mut stack, &program.path))?;
+                Ok(vec![(now() - begin) / count as f64])
+            }),
             Entry::new(REQUEST, || each_waited_for(count, &warm)),
             Entry::new("factory, on request, all started, then all waited for", || thousand(count, &warm)),
             Entry::new(POOLED, || {
@@ -337,7 +343,7 @@ fn batches(options: &Options, program: &Program, report: &mut Report) -> Result<
         ];
         let series = race("factories: batches", options.time(9.0), entries);
         let title = format!("{count} products of {}, confined, one processor: us a product", program.name);
-        let mut table = Table::new(title, &[&["way"], &TIMES[..], &["× posix_spawn"]].concat());
+        let mut table = Table::new(title, &[&["way"], &TIMES[..], &["× posix_spawn", "× floor"]].concat());
         rows(&mut table, &series);
         table.note("born ahead: half as many, from a full pool; that they were born is not in it");
         report.tables.push(table);

@@ -16,8 +16,8 @@ use super::factories::{
 };
 use crate::measure::{Entry, Series, Summary, now, race};
 use crate::options::Options;
-use crate::report::{Cell, Report, Table};
-use crate::ways::{Programs, installed};
+use crate::report::{Cell, Report, Table, beside_floor};
+use crate::ways::{Asked, Programs, installed};
 
 /// What each runs: written at once, and without what an interpreter does at its end, which is the same for all and hides the rest.
 const SCRIPT: &str = "import os\nprint(1, flush=True)\nos._exit(0)\n";
@@ -188,6 +188,7 @@ fn one_by_one(
 ) -> Result<(), String> {
     let forkserver = RefCell::new(Server::start(python, &programs.text("forkserver.py", FORKSERVER)?)?);
     let prefork = RefCell::new(Server::start(python, &programs.text("prefork.py", PREFORK)?)?);
+    let asked = programs.asked.as_deref().map(Asked::start).transpose()?.map(RefCell::new);
     let mut entries: Vec<Entry<'_>> =
         factories.all.iter().map(|(name, factory)| Entry::new(*name, || made(factory))).collect();
     entries
@@ -195,9 +196,17 @@ fn one_by_one(
     entries.push(Entry::new("a server that forks ahead, unconfined", || {
         prefork.borrow_mut().ask(SCRIPT.as_bytes())
     }));
+    if let Some(asked) = &asked {
+        let wake = "floor: a blocked process woken over a socket pair, and back";
+        entries.push(Entry::new(wake, || {
+            let begin = now();
+            asked.borrow_mut().ask(false)?;
+            Ok(vec![now() - begin; 2])
+        }));
+    }
     let series = race("factories: python", options.time(8.0), entries);
     let title = "Factories, confined, python3 with a script on standard input: request to first output, us";
-    let mut table = Table::new(title, &[&["way"], &TIMES[..], &["× cold", "to its end, p50"]].concat());
+    let mut table = Table::new(title, &[&["way"], &TIMES[..], &["× cold", "× floor", "to its end"]].concat());
     table_of(&mut table, &series);
     for (name, factory) in &factories.all {
         check(&mut table, name, factory);
@@ -222,8 +231,8 @@ fn table_of(table: &mut Table, series: &[Series]) {
     let cold = series.iter().find(|one| one.name == COLD).map(|one| one.measure(0));
     for one in series {
         let ratio = cold.and_then(|cold| crate::measure::Pairs::ratio(one.measure(0), cold));
-        let end = Summary::of(one.measure(1)).map_or(Cell::Nothing, |sum| Cell::Number(sum.p50, 1));
-        table.timed(&one.name, one, vec![Cell::ratio(ratio), end]);
+        let end = Cell::median(one.measure(1));
+        table.timed(&one.name, one, vec![Cell::ratio(ratio), beside_floor(series, one), end]);
     }
 }
 

@@ -128,7 +128,7 @@ fn installs(options: &Options, child: &Child, filters: &[(&str, Vec<Instruction>
     let entries = filters.iter().map(|(name, filter)| Entry::new(*name, || install(child, filter))).collect();
     let series = race("filter: install", options.time(8.0), entries);
     let columns =
-        ["filter", "n", "min", "p10", "p50", "p90", "instructions", "rules", "mean steps", "× linear"];
+        ["filter", "n", "min", "p10", "median", "p90", "instructions", "rules", "mean steps", "× linear"];
     let mut table = Table::new("Installing a filter, us", &columns);
     let linear = series.iter().find(|one| one.name.starts_with("a linear"));
     for (one, (name, filter)) in series.iter().zip(filters) {
@@ -139,7 +139,7 @@ fn installs(options: &Options, child: &Child, filters: &[(&str, Vec<Instruction>
         let more = vec![
             Cell::Count(filter.len()),
             Cell::Count(refusing),
-            Cell::Number(steps, 1),
+            Cell::number(steps, 1),
             Cell::ratio(ratio),
         ];
         table.timed(name, one, more);
@@ -199,20 +199,20 @@ pub fn measure(options: &Options, _: &Programs, report: &mut Report) -> Result<(
     for (index, what) in CALLS.iter().enumerate() {
         let mut table = Table::new(
             format!("A call {what}, ns"),
-            &["filter", "n", "min", "p10", "p50", "p90", "above no filter"],
+            &["filter", "n", "min", "p10", "median", "p90", "above no filter"],
         );
         let base = series[0].measure(index);
         for one in &series {
-            let Some(Summary { count, min, p10, p50, p90 }) = Summary::of(one.measure(index)) else {
+            let Some(mut cells) = Table::times(one.measure(index)) else {
                 table.note(format!("{}: skipped: {}", one.name, one.skipped.as_deref().unwrap_or("no time")));
                 continue;
             };
-            let times = [min, p10, p50, p90].map(|time| Cell::Number(time, 0));
-            let more = match one.name == series[0].name {
+            let size = Summary::of(one.measure(index)).map_or(1.0, |summary| summary.p50);
+            cells.push(match one.name == series[0].name {
                 true => Cell::Nothing,
-                false => Cell::difference(Pairs::difference(one.measure(index), base), p50),
-            };
-            table.row(&one.name, [&[Cell::Count(count)], &times[..], &[more]].concat());
+                false => Cell::difference(Pairs::difference(one.measure(index), base), size),
+            });
+            table.row(&one.name, cells);
         }
         report.tables.push(table);
     }

@@ -10,7 +10,7 @@ use super::embryos::{TIMES, told};
 use super::spawn::start;
 use crate::measure::{Entry, Pairs, Series, Summary, race, timed};
 use crate::options::Options;
-use crate::report::{Cell, Report, Table};
+use crate::report::{Cell, Report, Table, beside_floor};
 use crate::ways::{Program, Programs, Stack, posix_spawn, unconfined, vfork_exec};
 
 /// An embryo with the caller's standard streams, as the other ways have them.
@@ -75,14 +75,14 @@ fn rows(table: &mut Table, series: &[Series]) {
                 Cell::ratio(Pairs::ratio(these, those)),
             ],
         };
-        table.timed(&one.name, one, more);
+        table.timed(&one.name, one, [more, vec![beside_floor(series, one)]].concat());
     }
 }
 
 /// Measures.
 pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     let nursery = Nursery::shared().map_err(told)?;
-    let columns = [&["way"], &TIMES[..], &["above posix_spawn", "× posix_spawn"]].concat();
+    let columns = [&["way"], &TIMES[..], &["above posix_spawn", "× posix_spawn", "× floor"]].concat();
     for program in &programs.all {
         let mut stack = Stack::default();
         let entries = ways(program, &nursery, &mut stack)?;

@@ -44,7 +44,7 @@ pub(super) fn look(processes: &[u32]) -> Result<[Vec<f64>; 3], String> {
 }
 
 pub(super) fn row(table: &mut Table, name: &str, sizes: &[Vec<f64>; 3]) {
-    let middle = |sizes: &Vec<f64>| Summary::of(sizes).map_or(Cell::Nothing, |sum| Cell::Number(sum.p50, 0));
+    let middle = |sizes: &Vec<f64>| Summary::of(sizes).map_or(Cell::Nothing, |sum| Cell::number(sum.p50, 0));
     let mut cells = vec![Cell::Count(sizes[0].len())];
     cells.extend(sizes.iter().map(middle));
     table.row(name, cells);

@@ -4,9 +4,9 @@ use beget_authority::{Authority, Grant, Promise, Request, Root, Support, filter,
 use beget_sys::{Errno, descriptor, landlock, process, seccomp, signal};
 
 use super::filter::{default_policy, with_own_number};
-use crate::measure::{Entry, Summary, now, race, timed};
+use crate::measure::{Entry, now, race, timed};
 use crate::options::Options;
-use crate::report::{Cell, Report, Table};
+use crate::report::{Report, Table};
 use crate::ways::{Child, Programs, confined};
 
 /// What a child is held to, whose promises are all given up where this kernel cannot keep them.
@@ -67,7 +67,7 @@ fn preparation(options: &Options, programs: &Programs, report: &mut Report) {
     let series = race("confined: preparation", options.time(4.0), entries);
     let mut table = Table::new(
         "Preparation, in the caller, us: paid once for a reused command, each time for a fresh one",
-        &["part", "n", "min", "p10", "p50", "p90"],
+        &["part", "n", "min", "p10", "median", "p90"],
     );
     for one in &series {
         table.timed(&one.name, one, Vec::new());
@@ -124,16 +124,15 @@ pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> R
         })
     };
     let series = race("confined: steps", options.time(3.0), vec![Entry::new("steps", once)]);
-    let mut table =
-        Table::new("Steps of a newborn, in a forked child, us", &["step", "n", "min", "p10", "p50", "p90"]);
+    let mut table = Table::new(
+        "Steps of a newborn, in a forked child, us",
+        &["step", "n", "min", "p10", "median", "p90"],
+    );
     for (index, (name, _)) in steps.iter().enumerate() {
         let values: Vec<f64> =
             series[0].measure(index).iter().copied().filter(|value| !value.is_nan()).collect();
-        match Summary::of(&values) {
-            Some(Summary { count, min, p10, p50, p90 }) => {
-                let times = [min, p10, p50, p90].map(|time| Cell::Number(time, 2));
-                table.row(name, [&[Cell::Count(count)], &times[..]].concat());
-            }
+        match Table::times(&values) {
+            Some(cells) => table.row(name, cells),
             None => table.note(format!("{name}: skipped: this user may not")),
         }
     }

@@ -13,7 +13,7 @@ use beget_sys::{Errno, process};
 
 use super::parts::authority;
 use super::roots::layout;
-use crate::measure::{Entry, Summary, now, race};
+use crate::measure::{Entry, now, race};
 use crate::options::Options;
 use crate::report::{Cell, Report, Table};
 use crate::ways::{Child, Programs};
@@ -165,7 +165,7 @@ pub fn measure(options: &Options, _programs: &Programs, report: &mut Report) -> 
         Ok(numbers)
     };
     let series = race("roots: parts", options.time(3.0), vec![Entry::new("parts", once)]);
-    let columns = ["part", "of them", "n", "min", "p10", "p50", "p90"];
+    let columns = ["part", "of them", "n", "min", "p10", "median", "p90"];
     let mut table = Table::new(
         "Parts of a private root of --base, in its first process, us, all of a kind together",
         &columns,
@@ -175,9 +175,8 @@ pub fn measure(options: &Options, _programs: &Programs, report: &mut Report) -> 
         Entry::new("the same, and the root laid out", || prepared(Some(&Root::new()))),
     ];
     for one in &race("roots: preparation", options.time(2.0), outside) {
-        let Some(Summary { count, min, p10, p50, p90 }) = Summary::of(one.measure(0)) else { continue };
-        let times = [min, p10, p50, p90].map(|time| Cell::Number(time, 1));
-        table.row(&one.name, [&[Cell::Count(1), Cell::Count(count)], &times[..]].concat());
+        let Some(times) = Table::times(one.measure(0)) else { continue };
+        table.row(&one.name, [vec![Cell::Count(1)], times].concat());
     }
     if let Some(why) = &series[0].skipped {
         table.note(format!("skipped: {why}"));
@@ -195,9 +194,8 @@ pub fn measure(options: &Options, _programs: &Programs, report: &mut Report) -> 
         let sums: Vec<f64> = (0..rounds)
             .map(|round| indices.iter().map(|index| series[0].measure(*index)[round]).sum())
             .collect();
-        let Some(Summary { count, min, p10, p50, p90 }) = Summary::of(&sums) else { continue };
-        let times = [min, p10, p50, p90].map(|time| Cell::Number(time, 1));
-        table.row(name, [&[Cell::Count(indices.len()), Cell::Count(count)], &times[..]].concat());
+        let Some(times) = Table::times(&sums) else { continue };
+        table.row(name, [vec![Cell::Count(indices.len())], times].concat());
     }
     table.note("beside these: the birth in user and PID namespaces (the table of namespaces), the exec of the nursery (the table of embryos has it), and the program's own birth");
     report.tables.push(table);

@@ -172,7 +172,8 @@ fn crun(bundle: &Bundle, table: &mut Table) -> Result<(Line, Option<OtherMounts>
 
 /// Measures.
 pub fn measure(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
-    let columns = [&["command"], &Table::TIMES[..], &["× bwrap, same files", "min ×", "above bare"]].concat();
+    let columns =
+        [&["command"], &Table::TIMES[..], &["× bwrap, same files", "min ×", "above bare", "× bare"]].concat();
     for (what, name, seconds) in [("true", "dynamic true", 14.0), ("tiny", "tiny", 7.0)] {
         let Some(program) = programs.get(name) else { continue };
         let path = program.path.to_str().map_err(|error| error.to_string())?;

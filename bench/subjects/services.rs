@@ -12,10 +12,10 @@ use beget_service::{Domain, Service, Wish};
 use super::batches::in_a_batch;
 use super::embryos::{TIMES, told};
 use crate::machine;
-use crate::measure::{Entry, Pairs, Series, now, race, timed};
+use crate::measure::{Entry, Pairs, Series, now, race, run, timed};
 use crate::options::Options;
-use crate::report::{Cell, Report, Table};
-use crate::ways::{Program, Programs, own_command, posix_spawn, unconfined};
+use crate::report::{Cell, Goal, Report, Table, beside_floor};
+use crate::ways::{Program, Programs, Stack, own_command, posix_spawn, unconfined, vfork_exec};
 
 /// How many births of a batch, and how many domains that live, in a long run and in a quick one.
 const BATCH: [usize; 2] = [1000, 100];
@@ -111,11 +111,12 @@ fn confined(program: &Program) -> Command {
 fn rows(table: &mut Table, program: &str, series: &[Series], marks: [&str; 2]) {
     let find = |name: &str| series.iter().find(|one| one.name == name);
     for one in series {
+        let floor = beside_floor(series, one);
         let ratio = |mark: &str| match find(mark) {
             Some(_) if one.name == mark => Cell::Words("1".to_owned()),
             mark => Cell::ratio(mark.and_then(|mark| Pairs::ratio(one.measure(0), mark.measure(0)))),
         };
-        table.timed(&format!("{program}: {}", one.name), one, marks.map(ratio).into());
+        table.timed(&format!("{program}: {}", one.name), one, [&marks.map(ratio)[..], &[floor]].concat());
     }
 }
 
@@ -126,7 +127,7 @@ fn births(
     running: &Running,
     report: &mut Report,
 ) -> Result<(), String> {
-    let columns = [&["program: way"], &TIMES[..], &["× posix_spawn", "× in process"]].concat();
+    let columns = [&["program: way"], &TIMES[..], &["× posix_spawn", "× in process", "× floor"]].concat();
     let mut table = Table::new("A birth through the service: to its end being known, us", &columns);
     for program in &programs.all {
         let path = program.path.as_c_str();
@@ -134,7 +135,7 @@ fn births(
         let nursery = Nursery::new().map_err(told)?;
         own.nursery(&nursery);
         let (mut asked, mut kept) = (unconfined(path), confined(program));
-        let mut kept_here = confined(program);
+        let (mut kept_here, mut stack) = (confined(program), Stack::default());
         let (mut one, mut other) = (running.session()?, running.session()?);
         let waited = |command: &mut Command| {
             let ended = command.spawn().and_then(|mut process| process.wait()).map_err(told)?;
@@ -142,6 +143,7 @@ fn births(
         };
         let entries = vec![
             Entry::new(LOOP, move || timed(|| posix_spawn(path, false))),
+            Entry::new("floor: vfork + exec", move || timed(|| vfork_exec(&mut stack, path))),
             Entry::new(IN_PROCESS, move || timed(|| waited(&mut bare))),
             Entry::new(IN_NURSERY, move || timed(|| waited(&mut own))),
             Entry::new(SERVICE, move || timed(|| through_service(&mut one, &mut asked))),
@@ -161,7 +163,8 @@ fn births(
 fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<(), String> {
     let count = BATCH[usize::from(options.quick)];
     let _limit = machine::more_files(8 * count as u64)?;
-    let columns = [&["program: way"], &TIMES[..], &["× each waited for", "× a batch in process"]].concat();
+    let columns =
+        [&["program: way"], &TIMES[..], &["× each waited for", "× a batch in process", "× floor"]].concat();
     let title = format!("{count} confined births in one request to the service, one processor: us a birth");
     let mut table = Table::new(title, &columns);
     for program in &programs.all {
@@ -177,7 +180,11 @@ fn batch(options: &Options, programs: &Programs, report: &mut Report) -> Result<
                 work()?;
                 Ok(vec![(now() - begin) / count as f64])
             };
+            let mut stack = Stack::default();
             let entries = vec![
+                Entry::new("floor: vfork + exec, each waited for", move || {
+                    each(&mut || (0..count).try_for_each(|_| vfork_exec(&mut stack, path)))
+                }),
                 Entry::new(LOOP, move || each(&mut || (0..count).try_for_each(|_| posix_spawn(path, false)))),
                 Entry::new(IN_NURSERY, move || each(&mut || in_a_batch(count, &mut here, &nursery))),
                 Entry::new(SERVICE, move || {
@@ -207,9 +214,10 @@ fn timed_spawn(service: &mut Service, command: &mut Command) -> Result<f64, Stri
     Ok(time)
 }
 
-fn p50_and_p99(mut times: Vec<f64>) -> [f64; 2] {
+fn p99(times: &[f64]) -> Cell {
+    let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
-    [times[times.len() / 2], times[times.len() * 99 / 100]]
+    times.get(times.len() * 99 / 100).map_or(Cell::Nothing, |time| Cell::number(*time, 0))
 }
 
 /// Spawns while none and while many live, and in turn with those of a service beside it that has none: what others do on the machine meets both.
@@ -225,17 +233,18 @@ fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result
     let mut command = confined(program);
     let columns = [
         "domains that live",
-        "p50",
+        "median",
         "p99",
-        "beside: p50",
-        "p99",
-        "× p50",
+        "beside: median",
+        "beside: p99",
+        "× median",
         "× p99",
         "monitor, KiB",
         "service, KiB",
     ];
     let mut table = Table::new("A spawn to its answer while others live, us", &columns);
     let mut held = Vec::new();
+    let mut slowest_of_most = None;
     for goal in [0, count / 10, count] {
         while held.len() < goal {
             let wishes =
@@ -251,23 +260,39 @@ fn living(options: &Options, programs: &Programs, report: &mut Report) -> Result
             these.push(timed_spawn(&mut service, &mut command)?);
             those.push(timed_spawn(&mut idle, &mut command)?);
         }
-        let ([p50, p99], [idle_p50, idle_p99]) = (p50_and_p99(these), p50_and_p99(those));
+        let series =
+            |name: &str, times| Series { name: name.to_owned(), measures: vec![times], skipped: None };
+        let both = run::with_earlier(
+            &format!("service: {goal} live"),
+            vec![series("these", these), series("those", those)],
+        );
+        let (these, those) = (both[0].measure(0), both[1].measure(0));
+        let slowest = Pairs::ratio_of_slowest(these, those);
+        slowest_of_most = slowest;
         let state = service.state().map_err(said)?;
         let memory = |bytes: u64| Cell::Count((bytes >> 10) as usize);
         table.row(
             &goal.to_string(),
             vec![
-                Cell::Number(p50, 0),
-                Cell::Number(p99, 0),
-                Cell::Number(idle_p50, 0),
-                Cell::Number(idle_p99, 0),
-                Cell::Number(p50 / idle_p50, 2),
-                Cell::Number(p99 / idle_p99, 2),
+                Cell::median(these),
+                p99(these),
+                Cell::median(those),
+                p99(those),
+                Cell::ratio(Pairs::ratio(these, those)),
+                Cell::ratio(slowest),
                 memory(state.monitor_memory),
                 memory(state.service_memory),
             ],
         );
     }
+    report.goals.push(Goal {
+        what: format!("the slowest hundredth of spawns while {count} domains live"),
+        reach: "≤ 2 × that of a service that keeps none".to_owned(),
+        measured: slowest_of_most,
+        by_minima: None,
+        most: 2.0,
+        size: None,
+    });
     table.note(
         "beside: the same spawn by a service that keeps none, in turn with the first, on the same machine",
     );

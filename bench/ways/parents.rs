@@ -27,11 +27,12 @@ impl Parent {
     }
 
     /// Makes them one after the other; one that cannot be had here says why.
-    pub fn all() -> [Maker; 5] {
+    pub fn all() -> [Maker; 6] {
         [
             ("small parent", || Ok(Parent::new("small parent"))),
             ("256 MiB", || Parent::with_memory("256 MiB", 256 << 20)),
             ("1 GiB", || Parent::with_memory("1 GiB", 1 << 30)),
+            ("4 GiB", || Parent::with_memory("4 GiB", 4 << 30)),
             ("64 threads", || Ok(Parent::with_threads("64 threads", 64))),
             ("1000 descriptors", || Parent::with_files("1000 descriptors", 1000)),
         ]

@@ -54,13 +54,14 @@ impl Value {
                 let names = flags::service::SIGNALS.iter().map(|(name, _)| *name);
                 words(&names.collect::<Vec<_>>())
             }
-            "PORT" | "N" | "MODULE,..." | "SIZE" | "DURATION" | "NAME" | "DST=TEXT" | "SLOT=NAME[:RIGHT]" => {
-                Value::Anything
-            }
+            "PORT" | "N" | "MODULE,..." | "SIZE" | "DURATION" | "NAME" | "DST=TEXT" | "NAME=DURATION"
+            | "SLOT=NAME[:RIGHT]" => Value::Anything,
             // What a spec's variables hold is mostly a path.
             "NAME=VALUE" => Value::File,
             "DIR" | "DST" | "DST[=SIZE]" => Value::Folder,
-            _ if ["PATH", "FILE", "SRC", "TARGET"].iter().any(|part| name.contains(part)) => Value::File,
+            _ if ["PATH", "FILE", "OLD.json", "SRC", "TARGET"].iter().any(|part| name.contains(part)) => {
+                Value::File
+            }
             _ if name.contains('|') && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-' | b'|')) => {
                 words(&name.split('|').collect::<Vec<_>>())
             }

@@ -56,6 +56,9 @@ pub(crate) fn parse(command: &Entry, arguments: &[OsString]) -> Result<Parsed, W
     if command.takes == Takes::Program && !options.spec.grace.is_zero() && options.spec.timeout.is_none() {
         return Err("limit --grace: wants --timeout too".to_owned().into());
     }
+    if options.bench.write && !(options.bench.only.is_empty() && options.bench.slow.is_empty()) {
+        return Err("flag --write: wants a whole run, without --only and --slow".to_owned().into());
+    }
     let usage = || format!("usage: beget {} {}", command.typed(), command.usage);
     if options.spec.program.is_none() && ["run", "spawn", "factory-create"].contains(&command.name) {
         return Err(format!("program: none was given; {}", usage()).into());

@@ -60,10 +60,16 @@ pub(super) const FLAGS: &[Flag] = &[
         "compare this and no other way; may be given again. --list names them",
         |options, value| named(options, value, &beget_bench::compared(), "way"),
     ),
-    flag(BOTH, "list", "", "print the names for --only, and measure nothing", |options, _| {
-        options.bench.list = true;
-        Ok(())
-    }),
+    flag(
+        BOTH,
+        "list",
+        "",
+        "print the names for --only and what each is about, and measure nothing",
+        |options, _| {
+            options.bench.list = true;
+            Ok(())
+        },
+    ),
     flag(
         BOTH,
         "json",
@@ -82,6 +88,37 @@ pub(super) const FLAGS: &[Flag] = &[
         "write everything to FILE, one page for a browser that needs nothing else",
         |options, value| {
             options.bench.html = Some(file(value)?);
+            Ok(())
+        },
+    ),
+    flag(
+        BENCH,
+        "against",
+        "OLD.json",
+        "tell the results of an earlier run, as --json wrote them, beside those of this one, and\nwhether they differ by more than their ranges",
+        |options, value| {
+            options.bench.against = Some(file(value)?);
+            Ok(())
+        },
+    ),
+    flag(
+        BENCH,
+        "write",
+        "",
+        "write bench/RESULTS.md, bench/results.json and the figures in README.md of the\nrepository that we are in; of a whole run, not with --only or --slow",
+        |options, _| {
+            options.bench.write = true;
+            Ok(())
+        },
+    ),
+    flag(
+        BENCH,
+        "slow",
+        "NAME=DURATION",
+        "make every turn of the way that has this name in a table longer by this: to see that\nit shows",
+        |options, value| {
+            let (name, time) = text(&value)?.rsplit_once('=').ok_or("wants NAME=DURATION")?;
+            options.bench.slow.push((name.to_owned(), beget_spec::duration(time)?));
             Ok(())
         },
     ),
