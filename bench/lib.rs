@@ -40,14 +40,14 @@ pub fn bench(options: &Options) -> Result<u8, String> {
         write(&Output::Standard, &subjects::about().map(line).collect::<String>())?;
         return Ok(0);
     }
-    if cfg!(debug_assertions) {
-        eprintln!("beget: this is no release build: its figures mean little");
-    }
     // Whatever can be wrong is found before minutes are spent.
     let root = if options.write { Some(repository::root()?) } else { None };
     let old = options.against.as_deref().map(earlier).transpose()?;
     if let Some(processor) = options.pin {
         machine::pin(processor)?;
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("beget: this is no release build: its figures mean little");
     }
     let (mut results, failed) = measured(options)?;
     let against = old.map(|old| results.against(&old));
@@ -81,6 +81,8 @@ fn measured(options: &Options) -> Result<(Results, bool), String> {
     let machine = machine::Machine::look(options.pin);
     let programs = Programs::build()?;
     let asked: Vec<_> = subjects::ALL.iter().filter(|(name, _)| options.wants(name)).collect();
+    let mut names: Vec<&str> = asked.iter().map(|(name, _)| *name).collect();
+    names.dedup();
     let slow = options.slow.iter().map(|(name, by)| Slow::new(name, *by)).collect();
     run::begin("beget bench", PASSES, slow);
     let mut report = Report::default();
@@ -88,8 +90,9 @@ fn measured(options: &Options) -> Result<(Results, bool), String> {
     for pass in 0..PASSES {
         // What the last one reports has the samples of all.
         report = Report::default();
-        for (place, (name, subject)) in asked.iter().enumerate() {
-            run::subject(pass, name, place + 1, asked.len());
+        for (name, subject) in &asked {
+            let place = names.iter().position(|one| one == name).unwrap_or(0);
+            run::subject(pass, name, place + 1, names.len());
             if let Err(why) = subject(options, &programs, &mut report) {
                 failed.push((name, why));
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::measure::{now, processor_time};
-use crate::ways::{find, own_command};
+use crate::ways::{find, own_command, own_musl_command};
 
 /// The state of the machine before the run.
 pub struct Machine {
@@ -63,6 +63,15 @@ fn version(program: &Path) -> String {
     let output = std::process::Command::new(program).arg("--version").output();
     let words = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     String::from_utf8_lossy(&words).lines().next().unwrap_or("version unknown").trim().to_owned()
+}
+
+/// How large our own command is, in the builds that there are.
+fn sizes() -> String {
+    let size = |path: &Path| std::fs::metadata(path).ok().map(|file| file.len() as f64 / 1e6);
+    let own = own_command().ok().and_then(|path| size(&path));
+    let musl = own_musl_command().ok().and_then(|path| size(&path));
+    let own = own.map_or("unknown".to_owned(), |size| format!("{size:.1} MB"));
+    musl.map_or(own.clone(), |size| format!("{own}; built for musl {size:.1} MB"))
 }
 
 fn peers() -> String {
@@ -190,6 +199,7 @@ impl Machine {
             ("mitigations", mitigations()),
             ("peers", peers()),
             ("beget", own_command().map_or_else(|why| why, |path| version(&path))),
+            ("size", sizes()),
             ("run as", format!("{user}{}", self.pinned)),
             ("load before / after", format!("{} / {}", self.load, load())),
             ("others' share", format!("{others:.0} % of the processors while this ran ({elapsed:.0} s)")),

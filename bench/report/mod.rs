@@ -20,7 +20,7 @@ pub use table::{Table, beside_floor};
 use crate::measure::NOISY;
 use goal::Told;
 use page::Page;
-use plot::Plot;
+use plot::{Kind, Plot};
 
 /// The form of the JSON; another number is another form.
 const FORM: u64 = 1;
@@ -167,28 +167,30 @@ impl Results {
     pub(crate) fn page(&self, against: Option<&Table>) -> Page {
         let mut page = Page::new(
             "What a birth costs",
-            "Beget beside the other ways to make a process, on one machine in one run; written by `beget bench`.",
+            "Beget beside the other ways to make a process, on one machine in one run; written by beget bench.",
         );
         if !self.goals.is_empty() {
             let mut plot =
                 Plot::new("What was measured, as a part of the most that reaches the goal", "of the goal");
             for goal in &self.goals {
-                if let Some(figure) = goal.figure.filter(|_| goal.most > 0.0) {
+                if let Some(figure) = goal.figure.filter(|figure| goal.most > 0.0 && !figure.noisy) {
                     let part = |number: f64| number / goal.most;
-                    let told = if figure.noisy {
-                        "too noisy".to_owned()
-                    } else {
-                        format!("{:.*}", figure.digits, figure.middle)
-                    };
+                    let kind = if goal.verdict().starts_with("missed") { Kind::Missed } else { Kind::Ours };
+                    let told = format!("{:.*}", figure.digits, figure.middle);
                     plot.range(
                         format!("{}: {}", goal.what, goal.reach),
                         [part(figure.middle), part(figure.low), part(figure.high)],
                         told,
-                    );
+                    )
+                    .of(kind);
                 }
             }
             plot.mark(1.0, "the goal");
-            page.section("Figures to reach").plot(plot).table(self.goals().grid());
+            let section = page.section("Figures to reach");
+            if plot.bars() > 0 {
+                section.plot(plot);
+            }
+            section.table(self.goals().grid());
         }
         if let Some(table) = against {
             page.section("Beside an earlier run").table(table.grid());
@@ -199,7 +201,7 @@ impl Results {
                 continue;
             }
             let section = page.section(sentence(name));
-            section.prose(about);
+            section.prose(format!("{}.", sentence(about)));
             for table in tables {
                 if let Some(plot) = table.plot() {
                     section.plot(plot);

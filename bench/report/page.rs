@@ -100,7 +100,7 @@ impl Grid {
     }
 
     fn html(&self, page: &mut String) {
-        page.push_str("<table role=\"table\">\n");
+        page.push_str("<div class=\"table\">\n<table role=\"table\">\n");
         if !self.caption.is_empty() {
             let _ = writeln!(page, "<caption>{}</caption>", escaped(&self.caption));
         }
@@ -121,7 +121,7 @@ impl Grid {
             }
             page.push_str("</tr>\n");
         }
-        page.push_str("</tbody>\n</table>\n");
+        page.push_str("</tbody>\n</table>\n</div>\n");
         list(page, &self.notes, "notes");
     }
 }

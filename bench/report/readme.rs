@@ -102,7 +102,7 @@ const COSTS: &[Row] = &[
 ];
 
 /// Where documents have places, and the figures for them.
-fn places(results: &Results) -> [(&'static str, String); 3] {
+fn places(results: &Results) -> [(&'static str, String); 4] {
     let line = |name: &str| {
         let line = results.machine.iter().find(|(line, _)| line == name);
         line.map_or("not said", |(_, value)| value.as_str()).to_owned()
@@ -117,7 +117,7 @@ fn places(results: &Results) -> [(&'static str, String); 3] {
         reached("missed"),
         reached("not measured") + reached("too noisy")
     );
-    [("costs", results.costs()), ("machine", machine), ("goals", goals)]
+    [("costs", results.costs()), ("machine", machine), ("goals", goals), ("size", line("size"))]
 }
 
 impl Results {

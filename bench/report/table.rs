@@ -183,7 +183,12 @@ impl Table {
         let mut plot = Plot::new(format!("{}: medians", self.title), unit);
         for (name, cells) in &self.rows {
             if let Some((_, figure)) = self.figures(cells).find(|(column, _)| *column == "median") {
-                plot.range(name, [figure.middle, figure.low, figure.high], figure.text()).of(kind(name));
+                let Figure { middle, low, high, noisy, .. } = *figure;
+                match noisy {
+                    true => plot.uncertain(name, [low, high], figure.text()),
+                    false => plot.range(name, [middle, low, high], figure.text()),
+                }
+                .of(kind(name));
             }
         }
         (plot.bars() > 1).then_some(plot)
@@ -248,10 +253,12 @@ fn tone(words: &str) -> Tone {
 /// Whose a row is, by what it is called.
 fn kind(name: &str) -> Kind {
     let name = name.rsplit(": ").next().unwrap_or(name);
-    let ours = ["beget", "factory", "embryo", "nursery", "through the service", "confined", "all, ", "+ "];
-    if name.starts_with("floor") || name.starts_with("vfork") {
+    let ours = ["beget", "factory", "embryo", "nursery", "through the service", "confined", "all, "];
+    if name.starts_with("floor") || name.starts_with("vfork") || name == "getpid" {
         Kind::Floor
-    } else if ours.iter().any(|word| name.contains(word)) && !name.contains("unconfined") {
+    } else if (name.starts_with("+ ") || ours.iter().any(|word| name.contains(word)))
+        && !name.contains("unconfined")
+    {
         Kind::Ours
     } else {
         Kind::Peer

@@ -1,5 +1,6 @@
 //! Bad input of every kind: the right exit code, one sentence that names the part, and nothing left behind.
 
+mod bench;
 mod executables;
 mod flags;
 mod grants;

@@ -25,6 +25,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("fork.md", include_str!("../../docs/src/fork.md")),
     ("compare.md", include_str!("../../docs/src/compare.md")),
     ("bubblewrap.md", include_str!("../../docs/src/bubblewrap.md")),
+    ("bench.md", include_str!("../../docs/src/bench.md")),
     ("errors.md", include_str!("../../docs/src/errors.md")),
 ];
 /// What a chapter tells its reader to put beside his program.
@@ -171,6 +172,7 @@ chapters! {
     factory = "factory.md", ["bash"];
     compare = "compare.md", [];
     bubblewrap = "bubblewrap.md", ["make", "gcc"];
+    bench = "bench.md", [];
     errors = "errors.md", ["python3"];
 }
 

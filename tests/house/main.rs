@@ -151,6 +151,29 @@ fn nothing_is_left_undone() {
     }
 }
 
+/// Figures come from a run of `beget bench --write`, never by hand. Where what writes them was changed, `WRITE_RESULTS=1` writes them anew from
+/// the results of that run.
+#[test]
+fn figures_are_those_of_the_results() {
+    let Some(root) = sources("figures_are_those_of_the_results") else { return };
+    let results = beget_bench::repository::results(&root).expect("they are there");
+    for (path, written) in
+        beget_bench::repository::files(&root, &results).expect("every place has its figure")
+    {
+        if std::env::var_os("WRITE_RESULTS").is_some() {
+            fs::write(&path, &written).expect("the repository is ours");
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        let place = kept.lines().zip(written.lines()).position(|(kept, written)| kept != written);
+        assert!(
+            kept == written,
+            "{} is not what bench/results.json says, from line {} on; `beget bench --write` writes both",
+            path.display(),
+            place.map_or(kept.lines().count(), |line| line + 1),
+        );
+    }
+}
+
 #[test]
 fn what_is_written_from_the_tables_is_as_they_say() {
     let Some(root) = sources("what_is_written_from_the_tables_is_as_they_say") else { return };
