@@ -128,7 +128,8 @@ impl Results {
                 .iter()
                 .filter_map(|(before, source, unit)| {
                     let figure = self.told(source)?;
-                    Some(format!("{} {figure}{unit}", before).trim().to_owned())
+                    let known = figure.starts_with(|letter: char| letter.is_ascii_digit() || letter == '-');
+                    Some(if known { format!("{before} {figure}{unit}").trim().to_owned() } else { figure })
                 })
                 .collect();
             let told = if told.is_empty() { "not measured".to_owned() } else { told.join("; ") };
