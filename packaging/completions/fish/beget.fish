@@ -47,7 +47,7 @@ function __beget_place
         case compare
             set with_value --only --json --html
         case bench
-            set with_value --only --json --html --pin
+            set with_value --only --json --html --against --slow --pin
         case factory-create
             set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --cwd --degrade --as-if --ready --preload --pool --low-water --renew --image --signed-by --socket
         case factory-run
@@ -237,7 +237,10 @@ complete -c beget -n '__beget_wants_flag bench' -l quick -d 'about two minutes'
 complete -c beget -n '__beget_wants_flag bench' -l only -x -a 'floors spawn confined embryos batches commands roots filter service factories' -d 'measure this and no other subject'
 complete -c beget -n '__beget_wants_flag compare' -l quick -d 'some seconds'
 complete -c beget -n '__beget_wants_flag compare' -l only -x -a 'fork fork-forgotten vfork posix_spawn std confined embryo batch constructor warm pooled fork_with bwrap firejail unshare sandlock nsjail crun runc subprocess forkserver' -d 'compare this and no other way'
-complete -c beget -n '__beget_wants_flag bench compare' -l list -d 'print the names for --only, and measure nothing'
+complete -c beget -n '__beget_wants_flag bench compare' -l list -d 'print the names for --only and what each is about, and measure nothing'
 complete -c beget -n '__beget_wants_flag bench compare' -l json -r -F -d 'write everything to FILE, for other programs'
 complete -c beget -n '__beget_wants_flag bench compare' -l html -r -F -d 'write everything to FILE, one page for a browser that needs nothing else'
+complete -c beget -n '__beget_wants_flag bench' -l against -r -F -d 'tell the results of an earlier run, as --json wrote them, beside those of this one, and whether they differ by more than their ranges'
+complete -c beget -n '__beget_wants_flag bench' -l write -d 'write bench/RESULTS.md, bench/results.json and the figures in README.md of the repository that we are in'
+complete -c beget -n '__beget_wants_flag bench' -l slow -x -d 'make every turn of the way that has this name in a table longer by this'
 complete -c beget -n '__beget_wants_flag bench' -l pin -x -d 'everything on processor N'
