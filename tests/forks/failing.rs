@@ -101,7 +101,14 @@ fn a_copy_killed_at_any_of_its_calls_is_told_as_killed() {
                 }
                 None => {}
                 Some(_) => {
-                    assert_eq!(report.part, "signal: 9 (SIGKILL)", "at call {}", round.index);
+                    // How often it waits for its maker differs, and so may how many calls it makes: past its last nobody is killed.
+                    let made_fewer =
+                        made.iter().filter(|call| call.who == Who::Newborn).count() <= round.index;
+                    assert!(
+                        report.part == "signal: 9 (SIGKILL)" || made_fewer,
+                        "at call {}: {report:?}",
+                        round.index
+                    );
                     killed += 1;
                 }
             }
