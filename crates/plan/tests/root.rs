@@ -281,3 +281,34 @@ fn no_name_leads_out_of_the_new_root() {
     assert!(!std::path::Path::new("/etc/made").exists() && !std::path::Path::new("/made").exists());
     assert!(making.files.iter().all(|file| file.as_raw_fd() > 2));
 }
+
+/// While files are moved elsewhere the kernel is not always sure where a step back leads, and is asked again.
+#[test]
+fn files_that_move_elsewhere_stand_in_no_names_way() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let mut making = Making::new();
+    let begin = making.ops.iter().position(|op| matches!(op, Op::MakeFile { .. })).expect("it makes one");
+    let [up, name] = [c"../../..", c"made"].map(|text| making.data.string(text));
+    let contents = making.data.bytes(b"x");
+    let made = Op::MakeFile { folder: up, name, contents, mode: 0o444 };
+    let ops = [&making.ops[..begin], &[made, made]].concat();
+    let (folder, over) =
+        (std::env::temp_dir().join(format!("beget-moves-{}", std::process::id())), AtomicBool::new(false));
+    std::fs::create_dir(&folder).expect("a folder of ours");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let [one, other] = ["one", "other"].map(|name| folder.join(name));
+            std::fs::write(&one, "").expect("ours");
+            while !over.load(Ordering::Relaxed) {
+                std::fs::rename(&one, &other).and_then(|()| std::fs::rename(&other, &one)).expect("ours");
+            }
+        });
+        let faults: Vec<_> = (0..100).map(|_| making.run(&ops)).collect();
+        over.store(true, Ordering::Relaxed);
+        // None where there are no namespaces to be had.
+        let right = |fault: &Option<_>| fault.is_none_or(|fault| fault == (begin + 1, libc::EEXIST));
+        assert!(faults.iter().all(right), "{faults:?}");
+    });
+    std::fs::remove_dir_all(folder).expect("ours");
+}

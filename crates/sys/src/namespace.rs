@@ -191,10 +191,22 @@ unsafe fn look_up(path: Name, lookup: Lookup, more: u64) -> Result<Held> {
         Lookup::InRoot => NO_MAGIC_LINKS,
     };
     let how = How { flags: O_PATH | O_CLOEXEC | more, mode: 0, resolve };
-    // SAFETY: the path ends, says the caller; the kernel reads the structure, borrowed for the call.
-    unsafe { arch::call4(nr::OPENAT2, HERE, path as usize, &raw const how as usize, size_of::<How>()) }
-        .map(Held::of)
+    // Some moves and mounts of anybody's, anywhere, keep the kernel from being sure of a step back, and it says so (`man 2 openat2`, EAGAIN).
+    let mut tries = MOST_TRIES;
+    loop {
+        // SAFETY: the path ends, says the caller; the kernel reads the structure, borrowed for the call.
+        let opened = unsafe {
+            arch::call4(nr::OPENAT2, HERE, path as usize, &raw const how as usize, size_of::<How>())
+        };
+        tries -= 1;
+        if opened != Err(Errno::EAGAIN) || tries == 0 {
+            return opened.map(Held::of);
+        }
+    }
 }
+
+/// Far more than is ever wanted, and over in a moment.
+const MOST_TRIES: u32 = 1000;
 
 /// Whether two descriptors are of one file.
 fn is_same(a: i32, b: i32) -> Result<bool> {
