@@ -62,7 +62,7 @@ pub fn bench(options: &Options) -> Result<u8, String> {
         write(output, &format!("{:#}\n", results.json()))?;
     }
     if let Some(path) = &options.html {
-        write(&Output::File(path.clone()), &results.page(against.as_ref()).html())?;
+        write(&Output::File(path.clone()), &results.page(subjects::about(), against.as_ref()).html())?;
     }
     if let Some(root) = root {
         repository::write(&root, &results)?;

@@ -6,6 +6,8 @@ use crate::report::{Results, readme};
 
 const RESULTS: &str = "bench/RESULTS.md";
 const JSON: &str = "bench/results.json";
+/// The drawing that README shows, and the beginning of the title of the table that it is of.
+const DRAWING: (&str, &str) = ("bench/true.svg", "Factories, confined, dynamic true: request to reaped");
 /// Documents with places for figures.
 const DOCUMENTS: &[&str] = &["README.md"];
 
@@ -17,6 +19,9 @@ const DOCUMENTS: &[&str] = &["README.md"];
 pub fn files(root: &Path, results: &Results) -> Result<Vec<(PathBuf, String)>, String> {
     let mut files =
         vec![(root.join(JSON), format!("{:#}\n", results.json())), (root.join(RESULTS), results.markdown())];
+    let (path, table) = DRAWING;
+    // As with the places: what was not measured is not there.
+    files.extend(results.drawing(table).map(|drawing| (root.join(path), drawing)));
     for document in DOCUMENTS {
         let path = root.join(document);
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -5,11 +5,11 @@
 use std::cell::RefCell;
 
 use super::answer::{Answer, Facts, Forgot, Look};
-use super::parent::Purpose;
 use super::player::{Once, Player};
 use super::stage::Scene;
 use super::tracer;
 use super::ways::Entry;
+use super::ways::Purpose;
 use crate::measure::{self, Pairs, Series, Summary, race, timed};
 use crate::ways::{Stack, vfork_exit};
 

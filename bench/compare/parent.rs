@@ -13,29 +13,8 @@ use serde_json::{Value, json};
 
 use super::mark::Mark;
 use super::stage::Holdings;
-use super::ways::{self, Given};
+use super::ways::{self, Given, Purpose};
 use crate::measure::now;
-
-/// What a P is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// C looks about.
-    Look,
-    /// C reads A and ends, and is timed.
-    Time,
-    /// The same, under a tracer.
-    Trace,
-}
-
-impl Purpose {
-    const ALL: [(Purpose, &'static str); 3] =
-        [(Purpose::Look, "look"), (Purpose::Time, "time"), (Purpose::Trace, "trace")];
-
-    /// As a word.
-    pub(super) fn word(self) -> &'static str {
-        Purpose::ALL.into_iter().find(|(purpose, _)| *purpose == self).map_or("", |(_, word)| word)
-    }
-}
 
 /// The program that P and C are.
 pub(super) fn program() -> Result<PathBuf, String> {

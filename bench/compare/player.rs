@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::parent::{Purpose, program};
+use super::parent::program;
 use super::stage::Scene;
+use super::ways::Purpose;
 use super::ways::{self, Entry};
 
 /// How long a P may take to answer.

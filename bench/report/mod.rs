@@ -163,8 +163,19 @@ impl Results {
         text
     }
 
-    /// For a browser.
-    pub(crate) fn page(&self, against: Option<&Table>) -> Page {
+    /// The drawing of the table whose title begins so, as a file of its own.
+    pub(crate) fn drawing(&self, title: &str) -> Option<String> {
+        const WIDTH: u32 = 720;
+        let table = self.tables.iter().find(|table| table.title.starts_with(title))?;
+        table.plot().map(|plot| plot.file(WIDTH))
+    }
+
+    /// For a browser; `subjects` are those that there are, with what each is about.
+    pub(crate) fn page<'s>(
+        &self,
+        subjects: impl Iterator<Item = (&'s str, &'s str)>,
+        against: Option<&Table>,
+    ) -> Page {
         let mut page = Page::new(
             "What a birth costs",
             "Beget beside the other ways to make a process, on one machine in one run; written by beget bench.",
@@ -195,7 +206,7 @@ impl Results {
         if let Some(table) = against {
             page.section("Beside an earlier run").table(table.grid());
         }
-        for (name, about) in crate::subjects::about() {
+        for (name, about) in subjects {
             let mut tables = self.tables.iter().filter(|table| table.subject == name).peekable();
             if tables.peek().is_none() {
                 continue;

@@ -49,7 +49,10 @@ fn what_is_written_is_read() {
     let again = Results::parse(&text).expect("it was written so");
     assert_eq!(again.markdown(), one.markdown());
     assert_eq!(again.text(), one.text());
-    assert_eq!(again.page(None).html(), one.page(None).html());
+    assert_eq!(
+        again.page(crate::subjects::about(), None).html(),
+        one.page(crate::subjects::about(), None).html()
+    );
     assert_eq!(format!("{:#}", again.json()), text);
 }
 
@@ -75,7 +78,7 @@ fn what_is_something_else_is_refused() {
 #[test]
 fn the_page_has_every_figure() {
     let one = results(90.0);
-    let html = one.page(None).html();
+    let html = one.page(crate::subjects::about(), None).html();
     for table in one.everything() {
         for (_, cells) in &table.rows {
             for cell in cells {

@@ -67,11 +67,10 @@ pub fn measure(_options: &Options, _programs: &Programs, report: &mut Report) ->
     row(&mut table, "nursery", &look(&[kept])?);
     report.tables.push(table);
     let sum = Summary::of(&sizes[0]);
-    let high = sizes[0].iter().copied().fold(0.0, f64::max);
     report.goals.push(Goal {
         what: format!("memory of an embryo, {COUNT} waiting, proportional"),
         reach: "≤ 102.4 KiB".to_owned(),
-        measured: sum.map(|sum| Pairs { middle: sum.p50, low: sum.min, high }),
+        measured: Pairs::alone(&sizes[0]),
         by_minima: sum.map(|sum| sum.min),
         most: 102.4,
         size: sum.map(|sum| sum.p50),

@@ -1,8 +1,9 @@
 //! The table, the page and the JSON say the same.
 
+use beget_tests::{Need, skip};
 use serde_json::Value;
 
-use super::told;
+use super::{told, way};
 
 /// What the table and the page say of a time, from the numbers of the JSON.
 fn ranged(us: &Value) -> String {
@@ -69,6 +70,42 @@ fn the_page_has_each_figure_and_needs_nothing_else() {
     }
     let links = page.split("href=\"").skip(1).filter(|link| !link.starts_with('#'));
     assert_eq!(links.count(), 0, "every link is to the page itself");
+}
+
+/// The rows of README's first screen are what is told here of those ways.
+#[test]
+fn readme_says_what_is_seen() {
+    const ROWS: [(&str, &str); 5] = [
+        ("fork and exec, done right", "fork"),
+        ("fork and exec, with one close forgotten", "fork-forgotten"),
+        ("`posix_spawn`, done right", "posix_spawn"),
+        ("Beget, confined", "confined"),
+        ("Beget, a copy from a pool", "pooled"),
+    ];
+    let Ok(readme) = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")) else {
+        return skip("outputs::readme_says_what_is_seen", Need::Machine("to read the sources"));
+    };
+    let place = readme.split_once("<!-- compare -->").unwrap().1.split_once("<!-- /compare -->").unwrap().0;
+    let rows: Vec<&str> = place.trim().lines().skip(2).collect();
+    let told: Vec<String> = ROWS
+        .iter()
+        .map(|(title, name)| {
+            let way = way(name);
+            let holds = way["c"]["holds"].as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap());
+            let holds: Vec<&str> = holds.filter(|what| ["A", "B"].contains(what)).collect();
+            let reached = |ways: &[&str]| {
+                let has = |name: &&str| way["c"]["reaches_b"][*name]["has_b"] == true;
+                if ways.iter().any(has) { "yes" } else { "no" }
+            };
+            let reaches = [&["path"][..], &["proc"], &["getfd", "memory", "trace"]].map(reached);
+            let forgotten = match way["forgotten"]["outcome"].as_str().unwrap() {
+                "B leaks, silently" => "a silent leak",
+                other => other,
+            };
+            format!("| {title} | {} | {} | {forgotten} |", holds.join(" and "), reaches.join(", "))
+        })
+        .collect();
+    assert_eq!(rows, told);
 }
 
 /// The order is the same everywhere, and what was timed has as many rounds as every other.

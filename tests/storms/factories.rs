@@ -3,7 +3,6 @@
 //! is another's, none runs twice, nothing is left, and the pool is full again.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use beget::{Command, Grant, Stdio};
 use beget_factory::{Factory, Options, Pool, Ready};
 use beget_tests::{Scratch, children, descriptors, in_own_process, text, with_time};
 
-use crate::{Random, adopt_orphans, children_of, reap_orphans, setting, until};
+use crate::{Random, adopt_orphans, check_noted, children_of, reap_orphans, setting, until};
 
 /// A product reads a word, notes it in a file that all of them have, says it, and ends with this.
 const CODE: i32 = 7;
@@ -171,19 +170,8 @@ fn storm(ready: Option<Ready>, size: usize, targets: &[Target]) {
     assert_eq!(descriptors(), before, "descriptors are left");
 }
 
-/// Each word was noted as often as the request that it was given to says.
 fn check(scratch: &Scratch, asked: &HashMap<String, Came>, factory: &Factory) {
-    let noted = std::fs::read_to_string(Path::new(scratch.path()).join("noted")).expect("it is there");
-    let mut times: HashMap<&str, usize> = HashMap::new();
-    for word in noted.lines() {
-        assert!(word == "word-last" || asked.contains_key(word), "{word:?} was not given to anybody");
-        *times.entry(word).or_default() += 1;
-    }
-    for (word, came) in asked {
-        let times = times.get(word.as_str()).copied().unwrap_or_default();
-        assert!(times <= 1, "{word} ran {times} times: {came:?}");
-        assert!(times == 1 || *came != Came::Right, "{word} did not run");
-    }
+    check_noted(&scratch.at("noted"), asked, |came| *came == Came::Right);
     let done = factory.statistics();
     let answered = done.hits + done.warm + done.cold + done.failed;
     assert_eq!(answered, asked.len() as u64 + 1, "{done:?}");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use beget_tests::{Scratch, beget, in_own_process, text, with_time};
 
-use crate::{Random, Running, adopt_orphans, children_of, setting, until};
+use crate::{Random, Running, adopt_orphans, check_noted, children_of, setting, until};
 
 /// A product reads a word, notes it in a file that all of them have, says it, and ends with this.
 const CODE: i32 = 7;
@@ -181,7 +181,7 @@ fn storm(targets: &[Target]) {
     until("the pool is full", || waiting(&running) == Some(POOL as u64));
     // The first after a death may meet what is not known to be dead yet.
     until("a request is answered", || ask(&running, "word-last", &requestors) == Came::Right);
-    check(&noted, &asked);
+    check_noted(&noted, &asked, |came| *came == Came::Right);
     let right = asked.values().filter(|came| **came == Came::Right).count();
     eprintln!("{targets:?}: {kills} kills, {} requests, {right} right", asked.len());
     assert!(right > 0 && kills > 0);
@@ -201,21 +201,6 @@ fn storm(targets: &[Target]) {
     }
     assert!(speak(&running, &["factory", "destroy", NAME]).status().expect("beget").success());
     running.stop();
-}
-
-/// Each word was noted as often as the request that it was given to says.
-fn check(noted: &str, asked: &HashMap<String, Came>) {
-    let noted = std::fs::read_to_string(noted).expect("it is there");
-    let mut times: HashMap<&str, usize> = HashMap::new();
-    for word in noted.lines() {
-        assert!(word == "word-last" || asked.contains_key(word), "{word:?} was not given to anybody");
-        *times.entry(word).or_default() += 1;
-    }
-    for (word, came) in asked {
-        let times = times.get(word.as_str()).copied().unwrap_or_default();
-        assert!(times <= 1, "{word} ran {times} times: {came:?}");
-        assert!(times == 1 || *came != Came::Right, "{word} did not run");
-    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ mod kept;
 mod kills;
 mod load;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Debug;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,21 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     while !so() {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Each word was noted once, if what came of the request that it was given to is right; else once or never; and no other was.
+pub(crate) fn check_noted<C: Debug>(noted: &str, asked: &HashMap<String, C>, is_right: impl Fn(&C) -> bool) {
+    let noted = std::fs::read_to_string(noted).expect("it is there");
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for word in noted.lines() {
+        assert!(word == "word-last" || asked.contains_key(word), "{word:?} was not given to anybody");
+        *times.entry(word).or_default() += 1;
+    }
+    for (word, came) in asked {
+        let times = times.get(word.as_str()).copied().unwrap_or_default();
+        assert!(times <= 1, "{word} ran {times} times: {came:?}");
+        assert!(times == 1 || !is_right(came), "{word} did not run");
     }
 }
 

@@ -2,8 +2,8 @@
 
 use beget::{Batch, Command, Nursery};
 
+use super::Purpose;
 use super::{Born, Given, Way, told};
-use crate::compare::parent::Purpose;
 
 /// How many are asked for together when they are timed.
 const TOGETHER: usize = 8;

@@ -2,9 +2,9 @@
 
 use beget::Fork;
 
+use super::Purpose;
 use super::{Born, Given, Way, told};
 use crate::compare::child;
-use crate::compare::parent::Purpose;
 
 struct Copied;
 

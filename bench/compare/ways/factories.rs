@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use beget::Command;
 use beget_factory::{Factory, Options, Pool, Ready};
 
+use super::Purpose;
 use super::{Born, Given, Way, told};
-use crate::compare::parent::Purpose;
 
 /// How many wait.
 const WAITING: usize = 4;

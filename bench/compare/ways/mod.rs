@@ -17,7 +17,6 @@ use std::path::Path;
 
 use beget::{Command, Process};
 
-use super::parent::Purpose;
 use super::stage::Holdings;
 
 pub(super) use peers::{PYTHON, line as installed};
@@ -68,6 +67,27 @@ pub(super) struct Entry {
 /// The one of that name.
 pub(super) fn find(name: &str) -> Option<&'static Entry> {
     WAYS.iter().find(|entry| entry.name == name)
+}
+
+/// What a P is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::compare) enum Purpose {
+    /// C looks about.
+    Look,
+    /// C reads A and ends, and is timed.
+    Time,
+    /// The same, under a tracer.
+    Trace,
+}
+
+impl Purpose {
+    pub(in crate::compare) const ALL: [(Purpose, &'static str); 3] =
+        [(Purpose::Look, "look"), (Purpose::Time, "time"), (Purpose::Trace, "trace")];
+
+    /// As a word.
+    pub(in crate::compare) fn word(self) -> &'static str {
+        Purpose::ALL.into_iter().find(|(purpose, _)| *purpose == self).map_or("", |(_, word)| word)
+    }
 }
 
 /// What C is to be given.

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use super::Purpose;
 use super::{Born, Given, Way, told};
-use crate::compare::parent::Purpose;
 use crate::ways::find as find_program;
 
 /// A P that is a Python, with both of Python's ways.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use beget_spec::{Descriptor, Source};
 
-use super::{Apply, Flag, Group, number, text};
+use super::{Apply, Flag, Group, number, some, text};
 use crate::options::{Handed, Options, Rights, Socket};
 
 const fn flag(
@@ -23,7 +23,7 @@ const fn flag(
 const CLIENTS: &[&str] = &["spawn", "ps", "wait", "kill", "send", "history", "top"];
 
 fn file(value: OsString) -> Result<PathBuf, String> {
-    if value.is_empty() { Err("wants a file".into()) } else { Ok(PathBuf::from(value)) }
+    some(value, "a file").map(PathBuf::from)
 }
 
 fn stream(options: &mut Options, at: usize, value: OsString) -> Result<(), String> {
