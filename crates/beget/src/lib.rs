@@ -121,7 +121,7 @@ pub use process::{Output, Process};
 pub use pty::{Pty, WindowSize};
 pub use refusals::{Refusal, Refusals};
 pub use stdio::Stdio;
-pub use template::{Product, Template};
+pub use template::{Beginning, Product, Template};
 
 /// The examples of the README are run with the others.
 #[cfg(doctest)]

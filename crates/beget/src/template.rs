@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use beget_authority::limit::Resource;
 use beget_authority::{Support, apart, filter};
+use beget_plan::births::Mother;
 use beget_plan::link::{self, Link};
 use beget_plan::op::Span;
 use beget_plan::{Fault as Failed, Op, Register};
 use beget_sys::Errno;
+use beget_sys::message::MOST_DESCRIPTORS;
 use beget_sys::seccomp::Instruction;
 
 use crate::command::{Layouts, Prepared};
@@ -141,21 +143,15 @@ impl Template {
     /// Those of a birth; a template or nursery that has ended.
     pub fn product(&self, part: &Part<'_>) -> Result<Product> {
         let (link, theirs) = pair()?;
-        let (birth, steps) = self.bear(part, theirs)?;
-        let channel = Channel::of_copy(link);
-        if let Some(patience) = self.nursery.inner.patience() {
-            channel.set_patience(patience)?;
-        }
-        Ok(Product { birth, channel, first: Some(steps), held: Arc::clone(&self.hold.prepared.held) })
+        let channel = self.channel_of(link)?;
+        let (birth, steps) = self.bear(part, theirs, None, || {})?;
+        Ok(Product { birth, channel, first: Some(steps), held: self.held() })
     }
 
     /// Has a copy made that does `part` and goes on as its program at once.
     ///
-    /// It is told to go on only when its birth is known: one that is lost between a template that is killed and its nursery ends, and has
-    /// run nothing.
-    ///
     /// # Errors
-    /// As for [`product`](Template::product), and those of the part's operations: nothing is left of the copy then.
+    /// As for [`begin`](Template::begin) and [`Beginning::wait`]: nothing is left of the copy then.
     pub fn start(&self, part: Part<'_>) -> Result<Process> {
         self.start_with(part, &[])
     }
@@ -165,7 +161,64 @@ impl Template {
     /// # Errors
     /// As for [`start`](Template::start).
     pub fn start_with(&self, part: Part<'_>, registers: &[(Register, u64)]) -> Result<Process> {
-        self.product(&Part::new())?.start_with(self, part, registers)
+        self.begin(&Part::new(), part, registers)?.wait()
+    }
+
+    /// Has a copy made that does what is `first`, then `part`, and goes on as its program at once, with other values in these registers: all of that is
+    /// said in one go.
+    ///
+    /// It goes on only when its nursery knows of it, and says so: one that is lost between a template that is killed and its nursery ends, and has
+    /// run nothing.
+    ///
+    /// # Errors
+    /// As for [`product`](Template::product); nothing of the copy has run then, if the number of the error is `EPIPE`.
+    pub fn begin(
+        &self,
+        first: &Part<'_>,
+        mut part: Part<'_>,
+        registers: &[(Register, u64)],
+    ) -> Result<Beginning> {
+        /// What surely fits where nobody reads yet.
+        const SHORT: usize = 16 << 10;
+        self.finish(&mut part, registers);
+        let plan = part.encode();
+        part.check(&plan)?;
+        let ahead = plan.len() <= SHORT && part.descriptors.len() <= MOST_DESCRIPTORS;
+        let (link, theirs) = pair()?;
+        let mut channel = self.channel_of(link)?;
+        let mut said = Ok(());
+        let say = || {
+            if ahead {
+                said = channel.say_ahead(Template::CHANNEL as u32, &plan, &part.descriptors);
+            }
+        };
+        let born = self.bear(first, theirs, ahead.then(|| channel.as_fd()), say);
+        let (birth, steps) = match born.and_then(|born| said.map(|()| born)) {
+            Ok(born) => born,
+            // All that it was told: it went on, whatever became of the nursery that let it.
+            Err(error) if channel.give_up() > 1 => {
+                let words = format!("{error}; a product that it made has run");
+                return Err(Error::new("nursery", words, Fault::Kernel));
+            }
+            Err(error) => return Err(error),
+        };
+        let mut product = Product { birth, channel, first: Some(steps), held: self.held() };
+        if !ahead {
+            product.say(&plan, &part.descriptors)?;
+        }
+        Ok(Beginning { product, steps: part.writer.steps })
+    }
+
+    fn held(&self) -> Arc<Vec<beget_authority::Opened>> {
+        Arc::clone(&self.hold.prepared.held)
+    }
+
+    fn channel_of(&self, link: Link) -> Result<Channel> {
+        let channel = Channel::of_copy(link);
+        if let Some(patience) = self.nursery.inner.patience() {
+            channel.set_patience(patience)?;
+        }
+        Ok(channel)
     }
 
     /// Adds what comes last: the limit of open files, and going on.
@@ -179,7 +232,13 @@ impl Template {
         part.push(Op::Resume { changes }, "going on");
     }
 
-    fn bear(&self, part: &Part<'_>, theirs: OwnedFd) -> Result<(Birth, Vec<Step>)> {
+    fn bear(
+        &self,
+        part: &Part<'_>,
+        theirs: OwnedFd,
+        starter: Option<BorrowedFd<'_>>,
+        meanwhile: impl FnOnce(),
+    ) -> Result<(Birth, Vec<Step>)> {
         let plan = part.encode();
         part.check(&plan)?;
         let mut descriptors = part.descriptors.clone();
@@ -190,14 +249,14 @@ impl Template {
             cgroup: None,
             own: false,
             stops: true,
-            template: Some((self.channel.as_fd(), self.hold.key)),
+            template: Some(Mother { channel: self.channel.as_fd(), key: self.hold.key, starter }),
         };
-        let child = match self.nursery.inner.deliver(&[request], false)?.pop() {
-            Some(Delivery::Child(child, news)) => (child, news),
-            Some(Delivery::None(Errno::EPIPE)) => {
+        let child = match self.nursery.inner.deliver_one(&request, meanwhile)? {
+            Delivery::Child(child, news) => (child, news),
+            Delivery::None(Errno::EPIPE) => {
                 return Err(Error::new("template", "it has ended", Fault::Kernel).with_errno(Errno::EPIPE));
             }
-            Some(Delivery::None(errno)) => return Err(Error::kernel("template", errno, Fault::Kernel)),
+            Delivery::None(errno) => return Err(Error::kernel("template", errno, Fault::Kernel)),
             _ => return Err(Error::new("template", "its answer means nothing", Fault::Beget)),
         };
         let steps = part.writer.steps.clone();
@@ -280,29 +339,53 @@ impl Product {
         part.check(&plan)?;
         // Before it is known whether it is ready: it reads one after the other.
         self.say(&plan, &part.descriptors)?;
-        self.wait_ready()?;
-        self.channel.await_answer();
-        let taken = self.hear()?;
-        become_process(self.birth, taken, &part.writer.steps, self.held)
+        Beginning { product: self, steps: part.writer.steps }.wait()
     }
 }
 
-fn become_process(
-    birth: Birth,
-    taken: Taken,
-    steps: &[Step],
-    held: Arc<Vec<beget_authority::Opened>>,
-) -> Result<Process> {
-    match taken {
-        // The last that it does before it goes on.
-        Taken::Done(_) => {
-            let mut process = birth.into_process()?;
-            process.held = held;
-            Ok(process)
+/// A copy that was told everything, and goes on as its program when that is done.
+///
+/// Dropping it ends it, and nothing of it is left.
+#[derive(Debug)]
+pub struct Beginning {
+    product: Product,
+    /// The words of all that it was told last.
+    steps: Vec<Step>,
+}
+
+impl Beginning {
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.product.id()
+    }
+
+    /// Waits until it goes on: from then on it is any process.
+    ///
+    /// # Errors
+    /// Those of the operations, of its birth too; one that has ended before it went on. Nothing of its program has run then, and nothing of it is left.
+    pub fn wait(self) -> Result<Process> {
+        let Beginning { mut product, steps } = self;
+        product.wait_ready()?;
+        product.channel.await_answer();
+        match product.hear()? {
+            // The last that it does before it goes on.
+            Taken::Done(_) => {
+                let mut process = product.birth.into_process()?;
+                process.held = product.held;
+                Ok(process)
+            }
+            Taken::Failed(fault) => Err(tell(fault, &steps)),
+            // It was ended before that, and nothing of its program has run.
+            Taken::Left => Err(gone()),
         }
-        Taken::Failed(fault) => Err(tell(fault, steps)),
-        // It was ended before that, and nothing of its program has run.
-        Taken::Left => Err(gone()),
+    }
+}
+
+/// The pidfd.
+impl AsFd for Beginning {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.product.as_fd()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use beget::{Nursery, Sealed};
@@ -99,6 +99,8 @@ pub(crate) struct Inner {
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Counters,
     brand: Mutex<Brand>,
+    /// Who makes a product that may run before it has its brand reads this.
+    births: RwLock<()>,
 }
 
 /// How the last attempts to make a template went.
@@ -144,6 +146,7 @@ impl Factory {
             pool: Arc::default(),
             counters: Counters::default(),
             brand: Mutex::default(),
+            births: RwLock::default(),
         });
         if inner.options.ready.is_some() {
             inner.live()?;
@@ -277,7 +280,7 @@ macro_rules! questions {
             /// # Errors
             /// A descriptor that is no pidfd.
             pub fn is_product(&self, pidfd: BorrowedFd<'_>) -> Result<bool> {
-                lock(&self.inner.brand).is_on(pidfd)
+                self.inner.is_product(pidfd)
             }
         }
     )*};
@@ -323,6 +326,19 @@ impl Drop for Inner {
 impl Inner {
     pub(crate) fn mark(&self, number: u32, pidfd: BorrowedFd<'_>) -> Result<()> {
         lock(&self.brand).mark(number, pidfd)
+    }
+
+    /// As long as this is kept there may be a product that runs and is not marked yet.
+    pub(crate) fn begin_birth(&self) -> RwLockReadGuard<'_, ()> {
+        self.births.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_product(&self, pidfd: BorrowedFd<'_>) -> Result<bool> {
+        if lock(&self.brand).is_on(pidfd)? {
+            return Ok(true);
+        }
+        drop(self.births.write().unwrap_or_else(PoisonError::into_inner));
+        lock(&self.brand).is_on(pidfd)
     }
 
     /// Refuses the copy that a process made of itself (`fork`), before anything is taken of what the two share.

@@ -103,7 +103,7 @@ impl Inner {
 
     fn bear_waiting(&self) -> Result<()> {
         let live = self.live()?;
-        let product = live.product(true).inspect_err(|_| self.lost_if_ended(&live))?;
+        let product = live.product().inspect_err(|_| self.lost_if_ended(&live))?;
         drop(self.pool.put(Waiting { product, live }));
         Ok(())
     }

@@ -10,7 +10,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use beget::{Construct, Nursery, Part, Process, Product, Sealed, Stdio, Template, Variation};
+use beget::{
+    Beginning, Construct, Nursery, Part, Process, Product, Register, Sealed, Stdio, Template, Variation,
+};
 use beget_sys::nr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -248,20 +250,36 @@ impl Live {
         self.survey.files().iter().any(|file| !file.is_current())
     }
 
-    /// A copy that has done what every copy does first; one that is born `ahead` has there already what products write to.
-    pub(crate) fn product(&self, ahead: bool) -> Result<Product> {
-        let mut part = self.template.first_part();
-        self.point.refresh(&mut part)?;
-        if let Some(prefault) = self.prefault.get().filter(|prefault| ahead && !prefault.writes.is_empty()) {
+    /// A copy that waits, has done what every copy does first, and has there already what products write to.
+    pub(crate) fn product(&self) -> Result<Product> {
+        let mut part = self.first_part()?;
+        if let Some(prefault) = self.prefault.get().filter(|prefault| !prefault.writes.is_empty()) {
             part.populate(true, &prefault.writes);
         }
-        let product = self.template.product(&part).inspect_err(|error| {
-            // It may take a moment still until its process is seen to have ended; one that was stopped has not.
-            let closed = error.errno() == Some(beget_sys::Errno::EPIPE.0);
-            self.gone.fetch_or(closed, Ordering::Relaxed);
-        })?;
-        self.made.fetch_add(1, Ordering::Relaxed);
-        Ok(product)
+        self.note(self.template.product(&part))
+    }
+
+    /// A copy that goes on as soon as it has done what every copy does first, and `part`.
+    pub(crate) fn start(&self, part: Part<'_>, registers: &[(Register, u64)]) -> Result<Beginning> {
+        self.note(self.template.begin(&self.first_part()?, part, registers))
+    }
+
+    fn first_part(&self) -> Result<Part<'_>> {
+        let mut part = self.template.first_part();
+        self.point.refresh(&mut part)?;
+        Ok(part)
+    }
+
+    fn note<T>(&self, made: Result<T>) -> Result<T> {
+        match &made {
+            Ok(_) => _ = self.made.fetch_add(1, Ordering::Relaxed),
+            Err(error) => {
+                // It may take a moment still until its process is seen to have ended; one that was stopped has not.
+                let closed = error.errno() == Some(beget_sys::Errno::EPIPE.0);
+                self.gone.fetch_or(closed, Ordering::Relaxed);
+            }
+        }
+        made
     }
 
     /// How many bytes a product that waits has of its own.

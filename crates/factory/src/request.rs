@@ -177,6 +177,7 @@ impl Request {
 
     fn make_cold(&self) -> Result<Process> {
         let nursery = self.factory.own_nursery()?;
+        let _unmarked = self.factory.begin_birth();
         let process = self.factory.sealed.spawn(&self.variation, nursery.as_ref())?;
         // It runs already, and nobody would hold it.
         self.factory.mark(process.id(), process.as_fd()).inspect_err(|_| end(&process))?;
@@ -225,13 +226,21 @@ impl Request {
             }
             None => self.rewrite(live, &provision, &mut part)?,
         };
-        let product = match product {
-            Some(product) => product,
-            None => live.product(false)?,
+        let process = match product {
+            Some(product) => {
+                // Before it runs: it is not to be had without its brand.
+                self.factory.mark(product.id(), product.as_fd())?;
+                product.start_with(&live.template, part, &registers)?
+            }
+            None => {
+                // It may run before it has its brand; whoever asks for that meanwhile waits.
+                let unmarked = self.factory.begin_birth();
+                let beginning = live.start(part, &registers)?;
+                self.factory.mark(beginning.id(), beginning.as_fd())?;
+                drop(unmarked);
+                beginning.wait()?
+            }
         };
-        // Before it runs: it is not to be had without its brand.
-        self.factory.mark(product.id(), product.as_fd())?;
-        let process = product.start_with(&live.template, part, &registers)?;
         // The copy's end of the line is its alone from here on, and its closing is seen.
         Ok(Told { process, exchange, provision })
     }

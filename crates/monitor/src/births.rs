@@ -250,6 +250,7 @@ impl Encoder {
             template: u32::MAX,
             key_low: 0,
             key_high: 0,
+            starter: u32::MAX,
         };
         self.items.extend(item.encode());
     }

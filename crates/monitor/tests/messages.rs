@@ -47,6 +47,7 @@ fn request(place: u32, nursery: u64, flags: u32, items: &[(u64, u32)]) -> Vec<u8
             template: u32::MAX,
             key_low: 0,
             key_high: 0,
+            starter: u32::MAX,
         };
         body.raw(&item.encode());
     }

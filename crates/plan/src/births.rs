@@ -22,8 +22,19 @@ pub struct Birth<'a> {
     pub flags: u32,
     /// The namespaces that it is born with.
     pub namespaces: u32,
-    /// The channel of the template that makes it, and what opens the filter of that.
-    pub template: Option<(BorrowedFd<'a>, u64)>,
+    /// The template that makes it.
+    pub template: Option<Mother<'a>>,
+}
+
+/// The template that makes a copy of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Mother<'a> {
+    /// Its channel.
+    pub channel: BorrowedFd<'a>,
+    /// What opens its filter for a copy.
+    pub key: u64,
+    /// Where the copy is to go on as soon as its nursery knows of it: the other end of the copy's own channel.
+    pub starter: Option<BorrowedFd<'a>>,
 }
 
 /// The body of a batch, and its descriptors. It is the caller's to see that there are no more of either than one message takes
@@ -54,8 +65,8 @@ pub fn encode<'a>(births: &[Birth<'a>]) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
             rest.resize(rest.len().next_multiple_of(4), 0);
             plan
         });
-        let (template, key) = birth.template.unzip();
-        let key = key.unwrap_or(0);
+        let key = birth.template.map_or(0, |mother| mother.key);
+        let starter = birth.template.and_then(|mother| mother.starter);
         let item = Item {
             plan,
             length: birth.plan.len() as u32,
@@ -64,9 +75,10 @@ pub fn encode<'a>(births: &[Birth<'a>]) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
             cgroup: birth.cgroup.map_or(u32::MAX, &mut place),
             flags: birth.flags,
             namespaces: birth.namespaces,
-            template: template.map_or(u32::MAX, &mut place),
+            template: birth.template.map_or(u32::MAX, |mother| place(mother.channel)),
             key_low: key as u32,
             key_high: (key >> 32) as u32,
+            starter: starter.map_or(u32::MAX, &mut place),
             ..Item::default()
         };
         items.extend(item.encode());

@@ -38,7 +38,7 @@ pub const MOST_KEPT: usize = 4096;
 
 /// What a message is.
 pub mod kind {
-    /// To an embryo: a plan or a part of one. Words: the number of its channel from now on.
+    /// To an embryo: a plan or a part of one. Words: the number of its channel from now on, 1 when it is to go on as a program only after [`GO`].
     pub const PART: u32 = 1;
     /// To a nursery: births. Words: number of items, [`super::flag`]s.
     pub const BATCH: u32 = 2;
@@ -55,6 +55,8 @@ pub mod kind {
     /// To a template: make a copy of yourself, which does this part first. Words: 1 when the last descriptor is the folder of its cgroup, then low and
     /// high word of what opens its filter. The last one but that is the copy's channel, the others are the part's. The answer is a [`BORN`] of one.
     pub const YIELD: u32 = 7;
+    /// To a copy that was told everything before it was there: its birth is known, and it may go on.
+    pub const GO: u32 = 8;
     /// From an embryo: where it lies; the body is a [`Hello`](super::Hello) and the auxiliary vector.
     pub const HELLO: u32 = 16;
     /// From an embryo: words: the operation that failed, its errno or 0; the body is what the operations answered.
@@ -227,6 +229,9 @@ records! {
         key_low,
         /// High word.
         key_high,
+        /// Index among the message's descriptors of the other end of a copy's own channel, or `u32::MAX`: the nursery says [`kind::GO`] over it when
+        /// it knows of the birth.
+        starter,
     }
     /// What came of a birth.
     Born {
@@ -292,6 +297,8 @@ pub struct Birth<'a> {
     pub template: Option<u32>,
     /// What opens the filter of its template, low word first.
     pub key: [u32; 2],
+    /// Index of what a copy is told to go on over.
+    pub starter: Option<u32>,
 }
 
 impl<'a> Batch<'a> {
@@ -326,7 +333,7 @@ impl<'a> Batch<'a> {
             known(word(entry, 0)?).then_some(())?;
         }
         let one = |index: u32| (index != u32::MAX).then_some(index);
-        let (cgroup, template) = (one(item.cgroup), one(item.template));
+        let [cgroup, template, starter] = [item.cgroup, item.template, item.starter].map(one);
         let Item { flags, namespaces, .. } = item;
         let label = label([item.label_low, item.label_high]);
         // A child of somebody else's has its status told by the kernel, and must be held.
@@ -336,13 +343,14 @@ impl<'a> Batch<'a> {
         // A copy is where its template is.
         let elsewhere = flags & (flag::PARENT | flag::WITHOUT_GROUPS) != 0 || namespaces != 0;
         let misplaced = template.is_some() && (elsewhere || table.is_empty());
-        let absent = cgroup.into_iter().chain(template).any(|index| !known(index));
-        if unknown || anothers || nameless || misplaced || absent {
+        let unmade = template.is_none() && starter.is_some();
+        let absent = cgroup.into_iter().chain(template).chain(starter).any(|index| !known(index));
+        if unknown || anothers || nameless || misplaced || unmade || absent {
             return None;
         }
         let plan = part(item.plan, item.length as usize)?;
         let key = [item.key_low, item.key_high];
-        Some(Birth { plan, table, cgroup, flags, label, namespaces, template, key })
+        Some(Birth { plan, table, cgroup, flags, label, namespaces, template, key, starter })
     }
 }
 

@@ -20,6 +20,7 @@ const ONE: Item = Item {
     template: u32::MAX,
     key_low: 0,
     key_high: 0,
+    starter: u32::MAX,
 };
 
 #[test]
@@ -68,6 +69,9 @@ fn offsets_that_lie_are_refused() {
     assert!(refused(Item { table: Item::SIZE as u32 + 6, ..ONE }, 1), "a table past the end");
     assert!(refused(Item { descriptors: u32::MAX, ..ONE }, 1));
     assert!(refused(Item { cgroup: 1, ..ONE }, 1), "a cgroup that did not come");
+    assert!(refused(Item { starter: 0, ..ONE }, 1), "nobody to be told to go on");
+    assert!(refused(Item { template: 0, starter: 1, ..ONE }, 1), "a channel that did not come");
+    assert!(!refused(Item { template: 0, starter: 0, ..ONE }, 1));
     assert!(refused(Item { flags: 64, ..ONE }, 1), "a flag that is none");
     assert!(refused(Item { flags: flag::ATOMIC, ..ONE }, 1), "a flag of batches");
     assert!(refused(Item { flags: flag::KEPT, ..ONE }, 1), "an end without a name to be kept under");

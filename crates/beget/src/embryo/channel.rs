@@ -103,7 +103,17 @@ impl Channel {
     /// Sends a part likewise, and does not wait.
     pub(crate) fn say(&mut self, floor: u32, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
         self.place()?;
-        let header = Header { kind: kind::PART, words: [floor, 0, 0, 0], ..Header::default() };
+        self.say_it([floor, 0], body, descriptors)
+    }
+
+    /// Sends a part to a copy that may not be there yet: it goes on as its program only when its nursery lets it. What nobody reads yet must have room
+    /// on the way.
+    pub(crate) fn say_ahead(&self, floor: u32, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        self.say_it([floor, 1], body, descriptors)
+    }
+
+    fn say_it(&self, [floor, held]: [u32; 2], body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        let header = Header { kind: kind::PART, words: [floor, held, 0, 0], ..Header::default() };
         match self.link.send(header, body, descriptors) {
             Ok(()) => Ok(()),
             Err(Errno::EPIPE) => Err(gone()),
@@ -118,6 +128,17 @@ impl Channel {
         const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
         // Whatever is wrong is found out by the receive, which has its patience.
         let _ = poll(&mut [PollFd::new(&self.link, PollFlags::IN)], Some(&MOMENT));
+    }
+
+    /// Closes it at both ends, for an embryo that is not known to be there. Gives how many of the parts that it was told it had done by then: it does
+    /// no more.
+    pub(crate) fn give_up(&mut self) -> usize {
+        let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Both);
+        std::iter::from_fn(|| match self.hear() {
+            Ok(Taken::Done(_)) => Some(()),
+            _ => None,
+        })
+        .count()
     }
 
     /// Waits for what comes of the next part that was sent.

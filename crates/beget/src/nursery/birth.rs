@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use beget_plan::Fault as Failed;
-use beget_plan::births::{self, Birth};
+use beget_plan::births::{self, Birth, Mother};
 use beget_plan::link;
 use beget_plan::message::{BORN_AT_ONCE, Born, Header, MOST_GIVEN, MOST_ITEMS, flag, kind};
 use beget_sys::process::Child;
@@ -27,8 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) own: bool,
     /// Its stops are told.
     pub(crate) stops: bool,
-    /// The channel of the template that makes it, and what opens the filter of that.
-    pub(crate) template: Option<(BorrowedFd<'a>, u64)>,
+    /// The template that makes it.
+    pub(crate) template: Option<Mother<'a>>,
 }
 
 /// What came of it.
@@ -50,6 +50,24 @@ impl Inner {
     /// # Errors
     /// Those of the channel; more descriptors or births than one message takes.
     pub(crate) fn deliver(&self, requests: &[Request<'_>], atomic: bool) -> Result<Vec<Delivery>> {
+        self.deliver_while(requests, atomic, || {})
+    }
+
+    /// Sends one, does something `meanwhile`, and waits for what came of it.
+    ///
+    /// # Errors
+    /// As for [`deliver`](Inner::deliver).
+    pub(crate) fn deliver_one(&self, request: &Request<'_>, meanwhile: impl FnOnce()) -> Result<Delivery> {
+        let mut all = self.deliver_while(std::slice::from_ref(request), false, meanwhile)?;
+        all.pop().ok_or_else(confused)
+    }
+
+    fn deliver_while(
+        &self,
+        requests: &[Request<'_>],
+        atomic: bool,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Vec<Delivery>> {
         if requests.iter().any(|request| request.own) && self.kind() != Kind::Bare {
             let words = "a nursery with a guard cannot make children of its creator's";
             return Err(Error::new("nursery", words, Fault::Caller));
@@ -69,13 +87,14 @@ impl Inner {
             spare.collect::<std::io::Result<_>>().map_err(|error| Error::io("process", error))?;
         let mut channel = self.lock();
         self.send(&mut channel, header, &body, &descriptors)?;
+        meanwhile();
         drop(spare);
         let mut deliveries = Vec::with_capacity(requests.len());
         let mut unheld = Vec::new();
         // A template that does not answer its nursery loses its channel, and with that the nursery has an answer.
         let late = || {
-            for (template, _) in requests.iter().filter_map(|request| request.template) {
-                let _ = rustix::net::shutdown(template, rustix::net::Shutdown::Both);
+            for mother in requests.iter().filter_map(|request| request.template) {
+                let _ = rustix::net::shutdown(mother.channel, rustix::net::Shutdown::Both);
             }
         };
         while deliveries.len() < requests.len() {

@@ -118,6 +118,15 @@ impl Nursery<'_> {
         }
     }
 
+    /// Lets a copy go on that was told everything already: it is known here. Whoever gave a channel that takes nothing finds that it does not.
+    fn let_go_on(&self, item: &message::Birth<'_>) {
+        let starter = item.starter.and_then(|index| self.numbers.get(index as usize).copied());
+        if let Some(socket) = starter {
+            let go = Header { kind: kind::GO, ..Header::default() }.encode();
+            let _ = beget_sys::message::send(socket, &go, &[], false);
+        }
+    }
+
     /// What is known of a child from now on, and what is told of it.
     fn keep_child(&mut self, item: &message::Birth<'_>, number: u32, pidfd: i32) -> (Born, i32) {
         let bit = |flag, known| if item.flags & flag != 0 { known } else { 0 };
@@ -145,7 +154,11 @@ impl Nursery<'_> {
         }
         if let Some(template) = item.template {
             return match self.bear_copy(item, template) {
-                (Born { number, errno: 0, .. }, pidfd) => self.keep_child(item, number, pidfd),
+                (Born { number, errno: 0, .. }, pidfd) => {
+                    let kept = self.keep_child(item, number, pidfd);
+                    self.let_go_on(item);
+                    kept
+                }
                 failed => failed,
             };
         }

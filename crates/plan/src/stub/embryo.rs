@@ -21,11 +21,16 @@ const NUMBERS: usize = MOST_GIVEN / 2;
 /// An answer to a part that is no plan.
 const REFUSED: Fault = Fault { op: u32::MAX, errno: Errno::EINVAL };
 
+/// An answer to one that was done.
+const DONE: Fault = Fault { op: 0, errno: Errno(0) };
+
 /// What an embryo works with.
 pub(super) struct Embryo<'a> {
     pub(super) from: Whereabouts,
     /// Its channel.
     pub(super) socket: i32,
+    /// Whoever made it knows of it.
+    is_known: bool,
     /// Numbers of received descriptors.
     pub(super) numbers: &'a mut [i32],
     /// Where what it is told lies, if that is short.
@@ -44,7 +49,7 @@ impl Embryo<'_> {
         let (going, scratch) = free.split_at_mut_checked(ROOM)?;
         // SAFETY: any bytes are numbers.
         let numbers = unsafe { numbers.align_to_mut() }.1;
-        Some(Embryo { from, socket, numbers, coming, going, scratch })
+        Some(Embryo { from, socket, is_known: false, numbers, coming, going, scratch })
     }
 
     /// Waits to be told, for ever.
@@ -62,11 +67,14 @@ impl Embryo<'_> {
             let (address, length) = (coming.as_mut_ptr(), coming.len());
             match channel::receive(Line::alone(self.socket), self.numbers, coming) {
                 Came::Message(header, body, count) if header.kind == kind::PART => {
-                    let [floor, ..] = header.words;
+                    let [floor, held, ..] = header.words;
+                    let held = held == 1 && !self.is_known;
                     // SAFETY: the caller's promise.
-                    unsafe { self.take(floor as i32, body, count) };
+                    unsafe { self.take((floor as i32, held), body, count) };
                 }
-                Came::TooMuch(_, errno) => answer(self.socket, Fault { op: u32::MAX, errno }, &[]),
+                // Two say something over this channel, and this one was first.
+                Came::Message(Header { kind: kind::GO, .. }, _, 0) => self.is_known = true,
+                Came::TooMuch(_, errno) => _ = answer(self.socket, Fault { op: u32::MAX, errno }, &[]),
                 _ => process::exit(0),
             }
             // SAFETY: lent to what came, which is gone.
@@ -74,11 +82,12 @@ impl Embryo<'_> {
         }
     }
 
-    /// Does a part, with as many received numbers, with its channel at `floor` from now on; and answers.
+    /// Does a part, with as many received numbers, with its channel at `floor` from now on; and answers. One that is `held` goes on as its program
+    /// only when it is told so.
     ///
     /// # Safety
     /// As for [`serve`](Embryo::serve).
-    pub(super) unsafe fn take(&mut self, floor: i32, body: Body<'_>, count: usize) {
+    pub(super) unsafe fn take(&mut self, (floor, held): (i32, bool), body: Body<'_>, count: usize) {
         let numbers = self.numbers.get_mut(..count).unwrap_or_default();
         let done = match settle(&mut self.socket, floor, numbers) {
             Err(errno) => {
@@ -88,14 +97,17 @@ impl Embryo<'_> {
                 Err(Fault { op: u32::MAX, errno })
             }
             // SAFETY: the caller's promise: this process is for the plan, but for its home.
-            Ok(()) => unsafe { carry_out(&self.from, self.socket, body, numbers, self.going, self.scratch) },
+            Ok(()) => unsafe {
+                carry_out(&self.from, (self.socket, held), body, numbers, self.going, self.scratch)
+            },
         };
         // Whoever is answered finds nothing of the part any more, but what it did.
         // SAFETY: whatever is above the channel came with this part.
         let _ = unsafe { descriptor::close_range(self.socket as u32 + 1, u32::MAX) };
         match done {
-            Ok(answers) => answer(self.socket, Fault { op: 0, errno: Errno(0) }, answers.bytes()),
-            Err(fault) => answer(self.socket, fault, &[]),
+            // A creator that left is found out by the next receive.
+            Ok(answers) => _ = answer(self.socket, DONE, answers.bytes()),
+            Err(fault) => _ = answer(self.socket, fault, &[]),
         }
     }
 }
@@ -174,7 +186,7 @@ fn settle(socket: &mut i32, floor: i32, numbers: &mut [i32]) -> beget_sys::Resul
 /// As for [`live`].
 unsafe fn carry_out<'r>(
     from: &Whereabouts,
-    socket: i32,
+    (socket, held): (i32, bool),
     body: Body<'_>,
     numbers: &mut [i32],
     going: &'r mut [u64],
@@ -222,8 +234,10 @@ unsafe fn carry_out<'r>(
                 // SAFETY: likewise.
                 unsafe { leave::change(passage, changes) }.map_err(|errno| Fault { op, errno })?;
                 drop((body, answers, more));
-                // Whoever is not told this knows that nothing of the program ran.
-                answer(socket, Fault { op: 0, errno: Errno(0) }, &[]);
+                // Whoever is not told this knows that nothing of the program ran: so nothing does where it cannot be told.
+                if held && !is_let_go_on(socket) || !answer(socket, DONE, &[]) {
+                    process::exit(0);
+                }
                 // SAFETY: the passage is that of the program around the home, of which nothing was changed but by the plan.
                 unsafe { leave::resume(from, passage, socket) }
             }
@@ -239,9 +253,15 @@ fn tells_of_a_program(plan: &Plan<'_>) -> bool {
     })
 }
 
-fn answer(socket: i32, fault: Fault, body: &[u8]) {
+/// Waits until somebody knows of this birth.
+fn is_let_go_on(socket: i32) -> bool {
+    let came = channel::receive(Line::alone(socket), &mut [], &mut []);
+    matches!(came, Came::Message(Header { kind: kind::GO, .. }, _, 0))
+}
+
+/// `false` when nobody hears it any more.
+fn answer(socket: i32, fault: Fault, body: &[u8]) -> bool {
     let words = [fault.op, fault.errno.0 as u32, 0, 0];
     let header = Header { kind: kind::ANSWER, length: body.len() as u32, words, ..Header::default() };
-    // A creator that left is found out by the next receive.
-    let _ = channel::answer(Line::alone(socket), &header, [body, &[]], &[]);
+    channel::answer(Line::alone(socket), &header, [body, &[]], &[])
 }

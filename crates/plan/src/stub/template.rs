@@ -122,7 +122,7 @@ pub(super) unsafe fn live(start: &Start, workplace: &mut [u64]) -> ! {
                 embryo.socket = channel;
                 // SAFETY: the copy is for what it is told, but for its home; the template's channel makes room for its own.
                 unsafe {
-                    embryo.take(socket, body, own);
+                    embryo.take((socket, false), body, own);
                     embryo.serve()
                 }
             }

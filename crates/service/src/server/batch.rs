@@ -162,6 +162,7 @@ fn select(
             flags: birth.flags,
             namespaces: birth.namespaces,
             template: u32::MAX,
+            starter: u32::MAX,
             ..Item::default()
         };
         head.extend(labelled(item, *id).encode());

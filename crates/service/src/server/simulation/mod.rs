@@ -251,6 +251,7 @@ fn batch(count: usize) -> Vec<u8> {
         table: begin as u32,
         cgroup: u32::MAX,
         template: u32::MAX,
+        starter: u32::MAX,
         ..Item::default()
     };
     let mut body: Vec<u8> = (0..count).flat_map(|_| item.encode()).collect();
