@@ -75,7 +75,14 @@ const CASES: &[(&str, &[&str], &str)] = &[
     ("factory", &["save", "name"], "flag --output: no file was named"),
     ("factory", &["save", "--output", "", "name"], "wants a file"),
     ("factory", &["create", "--preload", ",", "name", "--", "true"], "wants the name of a module"),
-    ("factory", &["create", "--image", "", "name", "--", "true"], "wants a file"),
+    ("factory", &["load", "--image", "", "name", "--", "true"], "wants a file"),
+    ("factory", &["load", "name", "--", "true"], "flag --image: no file was named"),
+    ("factory", &["load", "--image", "x", "name"], "program: none was given"),
+    (
+        "factory",
+        &["load", "--ready", "main", "--image", "x", "name", "--", "true"],
+        "flag --ready: no such flag of factory load; factory create has it",
+    ),
     ("factory", &["destroy"], "factory: no name was given"),
 ];
 

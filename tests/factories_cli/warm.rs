@@ -132,8 +132,7 @@ fn a_program_is_saved_and_goes_on_from_there_in_another_factory() {
     let said = served.no_factory(125, &["save", "upper", "--output", &image]);
     assert!(said.contains("file exists"), "{said}");
     served.factory(&["destroy", "upper"]);
-    served
-        .factory(&["create", "again", "--base", "--image", &image, "--pool", "2", "--", "tr", "a-z", "A-Z"]);
+    served.factory(&["load", "again", "--base", "--image", &image, "--pool", "2", "--", "tr", "a-z", "A-Z"]);
     for input in ["one", "two", "three"] {
         let output = with_input(&served, &["run", "again"], input);
         assert_eq!(text(&output.stdout), input.to_uppercase(), "{}", text(&output.stderr));
@@ -141,17 +140,17 @@ fn a_program_is_saved_and_goes_on_from_there_in_another_factory() {
     let shown = served.factory(&["show", "--json", "again"]);
     assert!(shown.contains(digest.trim()) && shown.contains("fixed-layout"), "{shown}");
     // Another program, a file that was changed, and a key that has not signed it.
-    let said = served.no_factory(125, &["create", "x", "--base", "--image", &image, "--", "cat"]);
+    let said = served.no_factory(125, &["load", "x", "--base", "--image", &image, "--", "cat"]);
     assert!(said.contains("digest"), "{said}");
     let mut bytes = std::fs::read(&image).expect("it can be read");
     let middle = bytes.len() - 5000;
     bytes[middle] ^= 1;
     let changed = served.scratch.file("changed", &bytes);
     let said =
-        served.no_factory(125, &["create", "x", "--base", "--image", &changed, "--", "tr", "a-z", "A-Z"]);
+        served.no_factory(125, &["load", "x", "--base", "--image", &changed, "--", "tr", "a-z", "A-Z"]);
     assert!(said.contains("image: "), "{said}");
-    let said = served.no_factory(125, &["create", "x", "--base", "--signed-by", "k", "--", "true"]);
-    assert!(said.contains("flag --signed-by: wants --image"), "{said}");
+    let said = served.no_factory(125, &["load", "x", "--base", "--signed-by", "k", "--", "true"]);
+    assert!(said.contains("flag --image: no file was named"), "{said}");
     served.factory(&["create", "cold", "--base", "--", "true"]);
     let none = served.scratch.at("none");
     let said = served.no_factory(125, &["save", "cold", "--output", &none]);
@@ -173,12 +172,12 @@ fn a_program_is_saved_and_goes_on_from_there_in_another_factory() {
         );
     }
     let program = ["--", "tr", "a-z", "A-Z"];
-    let create = ["create", "signed", "--base", "--signed-by", &public, "--image"];
-    let said = served.no_factory(125, &[&create[..], &[&image], &program].concat());
+    let load = ["load", "signed", "--base", "--signed-by", &public, "--image"];
+    let said = served.no_factory(125, &[&load[..], &[&image], &program].concat());
     assert!(said.contains("it is not signed"), "{said}");
     let signed = served.scratch.at("signed");
     served.factory(&["save", "again", "--output", &signed, "--sign-with", &key]);
-    served.factory(&[&create[..], &[&signed], &program].concat());
+    served.factory(&[&load[..], &[&signed], &program].concat());
     assert_eq!(text(&with_input(&served, &["run", "signed"], "signed").stdout), "SIGNED");
 }
 

@@ -257,7 +257,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "factory",
-        usage: "create|run|list|show|replace|save|destroy ...",
+        usage: "create|run|list|show|replace|save|load|destroy ...",
         summary: "make a program many times, knowing what it can reach",
         text: "A factory makes the same program again and again, each product with arguments and streams of its own. It is built from the flags of \
                `beget run`, sealed, and kept by a process of the service; from then on nobody changes what its products hold, and whoever asks is \
@@ -461,6 +461,7 @@ pub(crate) fn with_flags(command: &'static str, words: &[OsString]) -> Outcome {
         "send" => domains::send(&options),
         "history" => domains::history(&options),
         "factory-create" => factory::create(*options),
+        "factory-load" => factory::load(*options),
         "factory-run" => factory::run(*options),
         "factory-list" => factory::list(&options),
         "factory-show" => factory::show(&options),

@@ -14,9 +14,9 @@ use beget::{Grant, Limit, Root};
 use crate::options::Options;
 
 /// The commands that say what a program holds.
-const BIRTH: &[&str] = &["run", "show", "check", "spawn", "factory-create"];
+const BIRTH: &[&str] = &["run", "show", "check", "spawn", "factory-create", "factory-load"];
 /// The same, and what a requestor may give a product of a factory, or hold it to besides.
-const PRODUCT: &[&str] = &["run", "show", "check", "spawn", "factory-create", "factory-run"];
+const PRODUCT: &[&str] = &["run", "show", "check", "spawn", "factory-create", "factory-load", "factory-run"];
 /// Those of which it is to be said: a factory's products are so in any case.
 const DOMAIN: &[&str] = &["run", "show", "check", "spawn"];
 /// Those that stay for a time of their own beside it.

@@ -60,7 +60,9 @@ pub(crate) fn parse(command: &Entry, arguments: &[OsString]) -> Result<Parsed, W
         return Err("flag --write: wants a whole run, without --only and --slow".to_owned().into());
     }
     let usage = || format!("usage: beget {} {}", command.typed(), command.usage);
-    if options.spec.program.is_none() && ["run", "spawn", "factory-create"].contains(&command.name) {
+    if options.spec.program.is_none()
+        && ["run", "spawn", "factory-create", "factory-load"].contains(&command.name)
+    {
         return Err(format!("program: none was given; {}", usage()).into());
     }
     let held = options.service.socket.as_ref().is_some_and(Socket::is_held);

@@ -16,7 +16,7 @@ function __beget_place
         echo command
         return
     end
-    if not contains -- $words[2] run show check serve spawn ps wait kill send history top compare bench factory-create factory-run factory-list factory-show factory-replace factory-save factory-destroy
+    if not contains -- $words[2] run show check serve spawn ps wait kill send history top compare bench factory-create factory-run factory-list factory-show factory-replace factory-save factory-load factory-destroy
         test (count $words) -eq 2; and echo word $words[2]
         return
     end
@@ -49,7 +49,7 @@ function __beget_place
         case bench
             set with_value --only --json --html --against --slow --pin
         case factory-create
-            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --cwd --degrade --as-if --ready --preload --pool --low-water --renew --image --signed-by --socket
+            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --cwd --degrade --as-if --ready --preload --pool --low-water --renew --socket
         case factory-run
             set with_value --read --write --exec --fd --env --tcp-connect --tcp-bind --memory --cpus --processes --open-files --timeout --grace --cwd --socket
         case factory-list
@@ -60,6 +60,8 @@ function __beget_place
             set with_value --socket
         case factory-save
             set with_value --output --sign-with --socket
+        case factory-load
+            set with_value --spec --profile --set --read --write --exec --fd --env --tcp-connect --tcp-bind --unix --scratch --keep --tmpfs --tmp --file --symlink --dir --hostname --uid --gid --memory --cpus --processes --open-files --cwd --degrade --as-if --pool --low-water --renew --image --signed-by --socket
         case factory-destroy
             set with_value --socket
     end
@@ -73,9 +75,9 @@ function __beget_place
             case '-*'
                 contains -- $words[$i] $with_value; and set i (math $i + 1)
             case '*'
-                if contains -- $words[2] spawn factory-create; and test -z "$named"
+                if contains -- $words[2] spawn factory-create factory-load; and test -z "$named"
                     set named $words[$i]
-                else if contains -- $words[2] run show check spawn factory-create
+                else if contains -- $words[2] run show check spawn factory-create factory-load
                     echo $i
                     return
                 end
@@ -100,7 +102,7 @@ end
 
 function __beget_wants_program
     set -l words (__beget_words)
-    contains -- "$words[2]" run show check spawn factory-create; and string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
+    contains -- "$words[2]" run show check spawn factory-create factory-load; and string match -qr '^(flag|[0-9]+)$' -- (__beget_place)
 end
 
 function __beget_wants_name
@@ -144,53 +146,53 @@ complete -c beget -n __beget_wants_command -a profiles -d 'list the profiles tha
 complete -c beget -n __beget_wants_command -a completions -d 'print the completions of a shell'
 complete -c beget -n __beget_wants_command -a help -d 'tell of beget, or of one command'
 complete -c beget -n __beget_wants_command -a version -d 'print the version'
-complete -c beget -n '__beget_wants_word factory' -a 'create run list show replace save destroy'
+complete -c beget -n '__beget_wants_word factory' -a 'create run list show replace save load destroy'
 complete -c beget -n '__beget_wants_word profiles' -a 'agent cargo git make node python python-parallel'
 complete -c beget -n '__beget_wants_word completions' -a 'bash zsh fish'
 complete -c beget -n '__beget_wants_word help' -a 'run show check serve spawn ps wait kill send history top factory compare bench profiles completions help version'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l spec -r -F -d 'begin with what this TOML file says'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l profile -x -a 'agent cargo git make node python python-parallel' -d 'the profile of that name in the file'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l set -r -F -d 'the value of ${NAME} in the file'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l read -r -F -d 'read PATH and all below it'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l write -r -F -d 'read, write, create, remove, rename and truncate there'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l exec -r -F -d 'read and execute'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l base -d 'the system\'s own program files'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l fd -r -F -d 'an open descriptor of the caller, or PATH opened for reading (:rw to write too), in the next free slot from 3'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l env -x -a '(set --names --export)' -d 'a variable'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l tcp-connect -x -d 'connect to this TCP port, of any host'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l tcp-bind -x -d 'bind this TCP port and listen'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l inet-dns -d 'ask name servers'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l net -d 'the whole network, but no Unix sockets'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l unix -r -F -d 'connect to the Unix socket at PATH'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l loopback -d 'sockets of a loopback interface of its own, which reach nothing outside'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l spawn -d 'create processes'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l root -d 'a private root'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l scratch -r -F -d 'the folder PATH to write, with what is changed in memory and gone at the end'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l keep -x -a '(__fish_complete_directories)' -d 'what the --scratch before it changes is kept in DIR/changes, and found there by the next that names it'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l tmpfs -x -a '(__fish_complete_directories)' -d 'an empty folder in memory at DST, to write'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l tmp -x -d 'room in /tmp, instead of 512M'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l file -x -d 'a file at DST that holds TEXT, to read'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l symlink -r -F -d 'a symbolic link at DST that says TARGET'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l dir -x -a '(__fish_complete_directories)' -d 'an empty folder at DST, to read'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l hostname -x -d 'the machine\'s name, instead of beget'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l uid -x -d 'the user\'s number as seen inside, instead of yours'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l gid -x -d 'the group\'s number as seen inside, instead of yours'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l memory -x -d 'memory of all its processes together'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l cpus -x -d 'processors it runs on'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l processes -x -d 'processes and threads at once, its own among them'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l open-files -x -d 'open files of each process, instead of 1024'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l spec -r -F -d 'begin with what this TOML file says'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l profile -x -a 'agent cargo git make node python python-parallel' -d 'the profile of that name in the file'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l set -r -F -d 'the value of ${NAME} in the file'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l read -r -F -d 'read PATH and all below it'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l write -r -F -d 'read, write, create, remove, rename and truncate there'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l exec -r -F -d 'read and execute'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l base -d 'the system\'s own program files'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l fd -r -F -d 'an open descriptor of the caller, or PATH opened for reading (:rw to write too), in the next free slot from 3'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l env -x -a '(set --names --export)' -d 'a variable'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l tcp-connect -x -d 'connect to this TCP port, of any host'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l tcp-bind -x -d 'bind this TCP port and listen'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l inet-dns -d 'ask name servers'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l net -d 'the whole network, but no Unix sockets'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l unix -r -F -d 'connect to the Unix socket at PATH'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l loopback -d 'sockets of a loopback interface of its own, which reach nothing outside'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l spawn -d 'create processes'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l root -d 'a private root'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l scratch -r -F -d 'the folder PATH to write, with what is changed in memory and gone at the end'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l keep -x -a '(__fish_complete_directories)' -d 'what the --scratch before it changes is kept in DIR/changes, and found there by the next that names it'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l tmpfs -x -a '(__fish_complete_directories)' -d 'an empty folder in memory at DST, to write'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l tmp -x -d 'room in /tmp, instead of 512M'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l file -x -d 'a file at DST that holds TEXT, to read'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l symlink -r -F -d 'a symbolic link at DST that says TARGET'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l dir -x -a '(__fish_complete_directories)' -d 'an empty folder at DST, to read'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l hostname -x -d 'the machine\'s name, instead of beget'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l uid -x -d 'the user\'s number as seen inside, instead of yours'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l gid -x -d 'the group\'s number as seen inside, instead of yours'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l memory -x -d 'memory of all its processes together'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l cpus -x -d 'processors it runs on'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l processes -x -d 'processes and threads at once, its own among them'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l open-files -x -d 'open files of each process, instead of 1024'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-run' -l timeout -x -d 'end the whole tree after this time'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-run' -l grace -x -d 'with --timeout'
 complete -c beget -n '__beget_wants_flag run show check' -l output-limit -x -d 'end the whole tree when it has written this much to standard output and error, or to the terminal of --pty'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-run' -l cwd -x -a '(__fish_complete_directories)' -d 'start there instead of in /, where relative arguments are looked for'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l only -d 'execute no other program'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l cwd -x -a '(__fish_complete_directories)' -d 'start there instead of in /, where relative arguments are looked for'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l only -d 'execute no other program'
 complete -c beget -n '__beget_wants_flag run show check spawn' -l discreet -d 'mark no file, its own included'
 complete -c beget -n '__beget_wants_flag run show check' -l loader -x -a 'kernel direct' -d 'who puts the program into memory'
 complete -c beget -n '__beget_wants_flag run show check' -l suspend -d 'stop before the program\'s first instruction, tell its process number and wait, for a debugger to attach (gdb -p) or somebody to continue it (kill -CONT)'
 complete -c beget -n '__beget_wants_flag run show check' -l pty -d 'a terminal of its own for its three streams, in a session of its own'
 complete -c beget -n '__beget_wants_flag run show check' -l log -r -F -d 'record the output in FILE, with times, as an asciicast (version 2, for `asciinema play`)'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l degrade -x -a 'root files truncation devices tracing signals abstract-sockets tcp-ports calls keys marks memory processes cpus' -d 'go on where this kernel cannot keep the promise'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create' -l as-if -x -a 'cgroup=none landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none, or the system for one without cgroups'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l degrade -x -a 'root files truncation devices tracing signals abstract-sockets tcp-ports calls keys marks memory processes cpus' -d 'go on where this kernel cannot keep the promise'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load' -l as-if -x -a 'cgroup=none landlock=none landlock=1 landlock=2 landlock=3 landlock=4 landlock=5 landlock=6' -d 'take the kernel\'s Landlock for ABI N at most, or for none, or the system for one without cgroups'
 complete -c beget -n '__beget_wants_flag run show check' -l json -d 'print JSON'
 complete -c beget -n '__beget_wants_flag spawn' -l stdio -d 'our own standard input, output and error'
 complete -c beget -n '__beget_wants_flag spawn' -l stdin -r -F -d 'read standard input from FILE'
@@ -220,19 +222,19 @@ complete -c beget -n '__beget_wants_flag factory-create' -l ready -x -a 'entry m
 complete -c beget -n '__beget_wants_flag factory-create' -l python -d 'the program is a Python, with what it has as arguments for its own flags'
 complete -c beget -n '__beget_wants_flag factory-create' -l perl -d 'the program is a Perl, likewise'
 complete -c beget -n '__beget_wants_flag factory-create' -l preload -x -d 'with --python or --perl'
-complete -c beget -n '__beget_wants_flag factory-create' -l pool -x -d 'keep N products born ahead, which wait to be told what is theirs'
-complete -c beget -n '__beget_wants_flag factory-create' -l low-water -x -d 'fill the pool again when fewer than N wait, instead of half of it'
-complete -c beget -n '__beget_wants_flag factory-create' -l renew -x -d 'start the program anew after N products, whose layout and secrets are others then'
-complete -c beget -n '__beget_wants_flag factory-create' -l inspectable -d 'let other processes of this user look into products, as debuggers do'
-complete -c beget -n '__beget_wants_flag factory-create' -l no-freeze -d 'leave the memory that products are copied from as the program made it, instead of turning it into one shared image'
-complete -c beget -n '__beget_wants_flag factory-create' -l image -r -F -d 'make products from a program that `beget factory save` has saved, instead of starting it'
-complete -c beget -n '__beget_wants_flag factory-create' -l signed-by -r -F -d 'with --image'
+complete -c beget -n '__beget_wants_flag factory-create factory-load' -l pool -x -d 'keep N products born ahead, which wait to be told what is theirs'
+complete -c beget -n '__beget_wants_flag factory-create factory-load' -l low-water -x -d 'fill the pool again when fewer than N wait, instead of half of it'
+complete -c beget -n '__beget_wants_flag factory-create factory-load' -l renew -x -d 'start the program anew after N products, whose layout and secrets are others then'
+complete -c beget -n '__beget_wants_flag factory-create factory-load' -l inspectable -d 'let other processes of this user look into products, as debuggers do'
+complete -c beget -n '__beget_wants_flag factory-create factory-load' -l no-freeze -d 'leave the memory that products are copied from as the program made it, instead of turning it into one shared image'
+complete -c beget -n '__beget_wants_flag factory-load' -l image -r -F -d 'what `beget factory save` has saved'
+complete -c beget -n '__beget_wants_flag factory-load' -l signed-by -r -F -d 'take it only if the private key to this public key has signed it'
 complete -c beget -n '__beget_wants_flag factory-save' -l output -r -F -d 'where the image is written'
 complete -c beget -n '__beget_wants_flag factory-save' -l sign-with -r -F -d 'sign the image with this private key (Ed25519, PEM, as `openssl genpkey` makes it)'
 complete -c beget -n '__beget_wants_flag factory-run' -l unique -d 'only a product that shares no randomness and no layout of memory with another'
-complete -c beget -n '__beget_wants_flag factory-create' -l socket -r -F -d 'the service that listens at PATH, instead of this user\'s'
+complete -c beget -n '__beget_wants_flag factory-create factory-load' -l socket -r -F -d 'the service that listens at PATH, instead of this user\'s'
 complete -c beget -n '__beget_wants_flag factory-run factory-list factory-show factory-replace factory-save factory-destroy' -l socket -r -F -d 'the service that listens at PATH'
-complete -c beget -n '__beget_wants_flag factory-create factory-run factory-list factory-show factory-destroy' -l json -d 'print JSON'
+complete -c beget -n '__beget_wants_flag factory-create factory-load factory-run factory-list factory-show factory-destroy' -l json -d 'print JSON'
 complete -c beget -n '__beget_wants_flag bench' -l quick -d 'about two minutes'
 complete -c beget -n '__beget_wants_flag bench' -l only -x -a 'floors spawn confined embryos batches commands roots filter service factories' -d 'measure this and no other subject'
 complete -c beget -n '__beget_wants_flag compare' -l quick -d 'some seconds'

@@ -1,4 +1,4 @@
-//! `beget factory create`.
+//! `beget factory create` and `beget factory load`.
 //!
 //! Safety idea: nothing of ours goes to the keeper but words and the descriptors that they name; a factory that cannot be sealed leaves nothing.
 
@@ -27,6 +27,14 @@ fn unkept(options: &Options) -> Option<&'static str> {
     asked.iter().find(|(asked, _)| *asked).map(|(_, key)| *key)
 }
 
+/// Builds a factory of what was saved, and seals it.
+pub(crate) fn load(options: Options) -> Result<u8, Failure> {
+    if options.factory.image.is_none() {
+        return Err(("flag --image: no file was named that was saved".to_owned(), FAILED));
+    }
+    create(options)
+}
+
 /// Builds a factory, and seals it.
 pub(crate) fn create(options: Options) -> Result<u8, Failure> {
     let asked = &options.service;
@@ -48,14 +56,6 @@ pub(crate) fn create(options: Options) -> Result<u8, Failure> {
             "flag --ready: an interpreter that is told jobs has a ready point of its own".to_owned(),
             FAILED,
         ));
-    }
-    if asks.image.is_none() && !asks.signers.is_empty() {
-        return Err(("flag --signed-by: wants --image".to_owned(), FAILED));
-    }
-    if asks.image.is_some() && (asks.options.ready.is_some() || asks.runtime.is_some()) {
-        let words =
-            "flag --image: it is ready where it was when it was saved; not with --ready, --python or --perl";
-        return Err((words.to_owned(), FAILED));
     }
     let warm = asks.options.ready.is_some() || asks.runtime.is_some() || asks.image.is_some();
     if asks.options.pool.size > 0 && !warm {

@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use beget_factory::remote::RemoteFactory;
 use beget_service::Domain;
 
-pub(crate) use create::create;
+pub(crate) use create::{create, load};
 pub(crate) use keeper::keep;
 pub(crate) use listing::{destroy, list, replace};
 pub(crate) use run::run;
@@ -30,7 +30,7 @@ use crate::options::{Options, Socket};
 use crate::{FAILED, commands};
 
 /// What comes after `beget factory`.
-pub(crate) const VERBS: &[&str] = &["create", "run", "list", "show", "replace", "save", "destroy"];
+pub(crate) const VERBS: &[&str] = &["create", "run", "list", "show", "replace", "save", "load", "destroy"];
 
 /// `beget factory ...`.
 pub(crate) fn dispatch(words: &[OsString]) -> Result<u8, Failure> {

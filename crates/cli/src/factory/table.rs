@@ -25,10 +25,6 @@ pub(crate) const ENTRIES: &[Entry] = &[
                 "beget factory create build --base --spawn --read ./src -- make -C src",
                 "cold: each product is started from its beginning",
             ),
-            (
-                "beget factory create upper --base --image upper.image -- tr a-z A-Z",
-                "from what `beget factory save` has saved",
-            ),
         ],
         takes: Takes::NameAndProgram,
         act: |words| with_flags("factory-create", words),
@@ -87,7 +83,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         usage: "[FLAGS] NAME --output FILE",
         summary: "save a factory's program, stopped where it is ready",
         text: "Has the factory NAME start its program once more, and saves what that is where it is ready: its memory, registers and files that are open for \
-               reading. Prints the digest of the image. `beget factory create --image FILE` makes products from it: later, after a restart of the machine, or \
+               reading. Prints the digest of the image. `beget factory load` makes products from it: later, after a restart of the machine, or \
                on another one with the same kernel interfaces, processor features and files; a mismatch is refused with the reason. What products hold is not \
                saved: whoever loads it says that anew.",
         examples: &[
@@ -99,6 +95,27 @@ pub(crate) const ENTRIES: &[Entry] = &[
         ],
         takes: Takes::Domain,
         act: |words| with_flags("factory-save", words),
+    },
+    Entry {
+        name: "factory-load",
+        usage: "[FLAGS] NAME --image FILE -- PROGRAM [ARG...]",
+        summary: "build a factory of a program that was saved",
+        text: "Builds a factory as `beget factory create` does, but starts no program: products go on from where the one in FILE was when `beget factory save` saved \
+               it. PROGRAM and its arguments are those that were saved. What products hold is what the flags say here, and nothing in the file widens it.\n\n\
+               The file is held against its digests, and copied, before anything of it is used. It is taken by the same kernel interfaces, processor features and \
+               files of program and libraries alone; a mismatch is refused with the reason.",
+        examples: &[
+            (
+                "beget factory load upper --image upper.image --base -- tr a-z A-Z",
+                "with what this file holds",
+            ),
+            (
+                "beget factory load upper --image upper.image --signed-by key.pub --base -- tr a-z A-Z",
+                "only if it was signed with the key to this",
+            ),
+        ],
+        takes: Takes::NameAndProgram,
+        act: |words| with_flags("factory-load", words),
     },
     Entry {
         name: "factory-destroy",

@@ -32,6 +32,7 @@ pub(super) fn encode(options: &Options) -> Result<Vec<u8>, Failure> {
     words.push("--".into());
     words.extend(spec.program.iter().chain(&spec.arguments).cloned());
     let mut writer = Writer::new();
+    writer.u32(options.factory.image.is_some().into());
     writer.u32(words.len() as u32);
     for word in &words {
         writer.bytes(word.as_bytes());
@@ -53,11 +54,13 @@ pub(super) fn given(spec: &Spec) -> Result<Vec<OwnedFd>, Failure> {
 pub(super) fn decode(told: &[u8], given: Vec<OwnedFd>) -> Result<(Options, Vec<(String, OwnedFd)>), String> {
     let none = || "request: what is to be built is none".to_owned();
     let mut reader = Reader::new(told);
+    let loads = reader.u32().ok_or_else(none)? == 1;
     let count = reader.u32().ok_or_else(none)?;
     let words: Option<Vec<OsString>> =
         (0..count).map(|_| reader.bytes().map(|bytes| OsString::from_vec(bytes.to_vec()))).collect();
     let words = words.filter(|_| reader.ends().is_some()).ok_or_else(none)?;
-    let entry = commands::find("factory-create").ok_or_else(none)?;
+    let command = if loads { "factory-load" } else { "factory-create" };
+    let entry = commands::find(command).ok_or_else(none)?;
     let mut options = match parse::parse(entry, &words) {
         Ok(parse::Parsed::Options(options)) => *options,
         Ok(parse::Parsed::Help) => return Err(none()),

@@ -8,7 +8,12 @@ use beget_factory::Pool;
 use super::{Apply, Flag, Group, number, text};
 use crate::options::{Options, Runtime, Socket};
 
+/// The command that starts a program and builds a factory of it.
 const CREATE: &[&str] = &["factory-create"];
+/// The one that builds a factory of what was saved.
+const LOAD: &[&str] = &["factory-load"];
+/// Both.
+const BUILD: &[&str] = &["factory-create", "factory-load"];
 /// The commands that speak to a service that runs.
 const CLIENTS: &[&str] =
     &["factory-run", "factory-list", "factory-show", "factory-replace", "factory-save", "factory-destroy"];
@@ -78,7 +83,7 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
-        CREATE,
+        BUILD,
         "pool",
         "N",
         "keep N products born ahead, which wait to be told what is theirs",
@@ -93,7 +98,7 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
-        CREATE,
+        BUILD,
         "low-water",
         "N",
         "fill the pool again when fewer than N wait, instead of half of it",
@@ -103,7 +108,7 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
-        CREATE,
+        BUILD,
         "renew",
         "N",
         "start the program anew after N products, whose layout and secrets are others then",
@@ -117,7 +122,7 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
-        CREATE,
+        BUILD,
         "inspectable",
         "",
         "let other processes of this user look into products, as debuggers do: isolation of builder\nand requestor is no boundary then",
@@ -127,7 +132,7 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
-        CREATE,
+        BUILD,
         "no-freeze",
         "",
         "leave the memory that products are copied from as the program made it, instead of turning\nit into one shared image",
@@ -136,21 +141,15 @@ pub(super) const FLAGS: &[Flag] = &[
             Ok(())
         },
     ),
+    flag(LOAD, "image", "FILE", "what `beget factory save` has saved", |options, value| {
+        options.factory.image = Some(some(value)?);
+        Ok(())
+    }),
     flag(
-        CREATE,
-        "image",
-        "FILE",
-        "make products from a program that `beget factory save` has saved, instead of starting it;\nPROGRAM is the one that was saved. What products hold is what the flags say here",
-        |options, value| {
-            options.factory.image = Some(some(value)?);
-            Ok(())
-        },
-    ),
-    flag(
-        CREATE,
+        LOAD,
         "signed-by",
         "FILE",
-        "with --image: take it only if the private key to this public key has signed it; one of\nseveral is enough",
+        "take it only if the private key to this public key has signed it; one of several is enough",
         |options, value| {
             options.factory.signers.push(some(value)?);
             Ok(())
@@ -186,7 +185,7 @@ pub(super) const FLAGS: &[Flag] = &[
             Ok(())
         },
     ),
-    flag(CREATE, "socket", "PATH", "the service that listens at PATH, instead of this user's", socket),
+    flag(BUILD, "socket", "PATH", "the service that listens at PATH, instead of this user's", socket),
     flag(
         CLIENTS,
         "socket",
@@ -195,7 +194,7 @@ pub(super) const FLAGS: &[Flag] = &[
         socket,
     ),
     flag(
-        &["factory-create", "factory-run", "factory-list", "factory-show", "factory-destroy"],
+        &["factory-create", "factory-load", "factory-run", "factory-list", "factory-show", "factory-destroy"],
         "json",
         "",
         "print JSON; `factory run` does it at the end, on standard error",
