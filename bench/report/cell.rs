@@ -69,6 +69,11 @@ impl Figure {
         }
     }
 
+    /// The same, divided.
+    pub(super) fn over(&self, by: f64) -> Figure {
+        Figure { middle: self.middle / by, low: self.low / by, high: self.high / by, ..*self }
+    }
+
     /// Whether the ranges of two lie apart.
     pub fn differs(&self, other: &Figure) -> bool {
         self.low > other.high || other.low > self.high

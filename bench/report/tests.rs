@@ -101,6 +101,33 @@ fn two_runs_differ_or_do_not() {
     assert_eq!(with.markdown(), slow.markdown());
 }
 
+/// A machine that is slower for all of them is told from one way that is slower: that one shows, however little the machine changed.
+#[test]
+fn a_slower_machine_is_no_slower_way() {
+    let run = |times: [f64; 5]| {
+        let mut table = Table::new("Spawn, us", &[&["way"], &Table::TIMES[..]].concat());
+        for (at, time) in times.into_iter().enumerate() {
+            table.timed(&format!("way {at}"), &series("", time), Vec::new());
+        }
+        let report = Report { machine: Vec::new(), tables: vec![table], goals: Vec::new() };
+        report.results().expect("it is whole")
+    };
+    let times = [100.0, 110.0, 120.0, 130.0, 140.0];
+    let (old, slower) = (run(times), run(times.map(|time| time * 1.25)));
+    let told = slower.against(&old).aligned();
+    assert!(told.contains("5 figures are in both runs; 0 differ"), "{told}");
+    assert!(told.contains("5 times differ as most of their tables do, by × 1.25 to 1.25"), "{told}");
+    for machine in [1.0, 1.25] {
+        let mut times = times.map(|time| time * machine);
+        times[3] *= 1.5;
+        let told = run(times).against(&old).aligned();
+        assert!(told.contains("5 figures are in both runs; 1 differ") && told.contains("more"), "{told}");
+    }
+    // Too few to know.
+    let few = |ours| results(ours).against(&results(90.0)).aligned();
+    assert!(few(99.0).contains("2 differ"));
+}
+
 #[test]
 fn documents_have_their_places_filled() {
     let one = results(90.0);
