@@ -235,10 +235,28 @@ fn programs_that_never_come_to_it_are_errors_that_say_why() {
             LONG,
             "no program or library has a function of that name",
         ),
+        // Told long before the patience is over.
+        ("read line; kill -STOP $$", Ready::Stop, LONG, "waits for its standard input"),
+        (
+            "read line",
+            Ready::Symbol("there_is_none".into()),
+            LONG,
+            "no program or library has a function of that name",
+        ),
     ] {
         let error = refused(&mut sh(script), &ready, patience);
         assert!(error.starts_with("template") && error.contains(words), "{script}: {error}");
     }
+}
+
+/// What it has put in the place of its standard input may well have something for it.
+#[test]
+fn a_program_that_reads_from_its_own_child_gets_ready() {
+    let mut command = base("/bin/bash");
+    command.grant(Grant::Spawn);
+    command.arg("-c").arg("exec < <(sleep 3; echo line); read line; kill -STOP $$; echo $line");
+    let made = made(&mut command, &Ready::Stop, LONG).expect("a template");
+    assert_eq!(made.run("").out, "line\n");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! Safety idea: it comes there with everything that it would have had without a tracer: its signals, its memory to the last byte, its
 //! descriptors. If it does not, it is ended, and the error says what it did instead.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::run::{Came, Way};
+use super::run::{Came, Interrupts, Way};
 use super::{Objects, Tracee};
 use crate::arguments::Arguments;
 use crate::ready::{Point, Ready};
@@ -24,6 +25,32 @@ fn refused(ready: &Ready, words: impl Into<String>) -> Error {
     Error::new(format!("template: ready point {ready}"), words, Fault::NotRunnable)
 }
 
+/// Whether a program waits for its standard input on its way to another ready point: it gets nowhere, for there is none yet.
+struct Hunger {
+    ready: Ready,
+    /// What its standard input was to begin with. What it has put there itself may have something for it.
+    input: Option<PathBuf>,
+    since: Option<Instant>,
+}
+
+impl Hunger {
+    fn of(tracee: &Tracee, ready: &Ready) -> Hunger {
+        Hunger { ready: ready.clone(), input: tracee.input(), since: None }
+    }
+
+    fn look(&mut self, tracee: &Tracee) -> Result<()> {
+        /// It may be interrupted by a signal yet.
+        const LONG: Duration = Duration::from_secs(2);
+        if !tracee.seems_to_read() || self.input.is_none() || tracee.input() != self.input {
+            self.since = None;
+        } else if self.since.get_or_insert_with(Instant::now).elapsed() > LONG {
+            let words = "the program waits for its standard input, of which there is none before it is ready";
+            return Err(refused(&self.ready, words));
+        }
+        Ok(())
+    }
+}
+
 impl Tracee {
     /// Runs it until it is ready, at most `patience`.
     ///
@@ -32,7 +59,8 @@ impl Tracee {
     /// program creates on its way and that comes to the same place is ended by one: the breakpoint is in its copy of the memory.
     ///
     /// # Errors
-    /// A program that ends, or is not ready in time; one without that ready point. It has ended then.
+    /// A program that ends, is not ready in time, or waits for its input where that is not its ready point; one without that ready point. It has ended
+    /// then.
     pub fn run_until_ready(&mut self, ready: &Ready, patience: Duration) -> Result<Point> {
         let now = Instant::now();
         // A time that cannot be told is for ever.
@@ -52,12 +80,14 @@ impl Tracee {
     }
 
     fn reach(&mut self, ready: &Ready) -> Result<()> {
+        let mut hunger = Hunger::of(self, ready);
+        let hungry = &mut |tracee: &Tracee| hunger.look(tracee).map(|()| false);
         match ready {
             Ready::Entry => self.run_to_entry().map(drop),
             Ready::Main => {
                 let objects = self.run_to_entry()?;
                 let main = self.main(&objects)?;
-                match self.run_until(main)? {
+                match self.run_until(main, hungry)? {
                     Came::There => Ok(()),
                     _ => Err(refused(ready, "the program executed another one before it")),
                 }
@@ -68,7 +98,7 @@ impl Tracee {
                 Err(_) => self.run_to_wait_by_calls(),
             },
             Ready::Stop => loop {
-                if self.go(Way::Free(None), &mut |_| Ok(false))? == Came::Stopped {
+                if self.go(Way::Free(None), hungry)? == Came::Stopped {
                     return Ok(());
                 }
             },
@@ -76,8 +106,8 @@ impl Tracee {
                 // Libraries are mapped by then.
                 let at = self.run_to_entry()?.function(name)?;
                 let came = match at {
-                    Some(at) => self.run_until(at)?,
-                    None => self.run_to_exec().map_err(|error| {
+                    Some(at) => self.run_until(at, hungry)?,
+                    None => self.run_to_exec(hungry).map_err(|error| {
                         refused(ready, format!("no program or library has a function of that name; {error}"))
                     })?,
                 };
@@ -125,7 +155,7 @@ impl Tracee {
     /// # Errors
     /// One that ends, or executes another program.
     pub fn run_to(&mut self, at: u64) -> Result<()> {
-        match self.run_until(at)? {
+        match self.run_until(at, &mut |_| Ok(false))? {
             Came::There => Ok(()),
             _ => {
                 let words = format!("the program executed another one on its way to {at:#x}");
@@ -135,13 +165,13 @@ impl Tracee {
     }
 
     /// The same, or to its next program.
-    fn run_until(&mut self, at: u64) -> Result<Came> {
+    fn run_until(&mut self, at: u64, interrupts: &mut Interrupts<'_>) -> Result<Came> {
         const BREAKPOINT: [u8; 1] = [0xcc];
         let mut before = [0];
         self.read(at, &mut before)?;
         self.write(at, &BREAKPOINT)?;
         loop {
-            let came = self.go(Way::Free(Some(at)), &mut |_| Ok(false))?;
+            let came = self.go(Way::Free(Some(at)), interrupts)?;
             match came {
                 Came::There => {
                     self.write(at, &before)?;
@@ -183,9 +213,9 @@ impl Tracee {
         }
     }
 
-    fn run_to_exec(&mut self) -> Result<Came> {
+    fn run_to_exec(&mut self, interrupts: &mut Interrupts<'_>) -> Result<Came> {
         loop {
-            let came = self.go(Way::Free(None), &mut |_| Ok(false))?;
+            let came = self.go(Way::Free(None), interrupts)?;
             if came == Came::Exec {
                 return Ok(came);
             }

@@ -3,6 +3,8 @@
 //! Safety idea: what `/proc` tells of a running program is a hint, on which it is interrupted; whether it was there is then seen in its
 //! registers. A wait that a copy would do for the template's input, not for its own, is refused.
 
+use std::path::PathBuf;
+
 use beget_sys::nr;
 use beget_sys::trace::General;
 
@@ -21,16 +23,27 @@ impl Tracee {
     /// # Errors
     /// A wait that no copy could go on with.
     pub(super) fn seems_to_wait(&self) -> Result<bool> {
-        let Ok(text) = std::fs::read_to_string(format!("/proc/{}/syscall", self.number())) else {
-            return Ok(false);
-        };
+        self.call_now().map_or(Ok(false), |(call, first, second)| self.waits_in(call, first, second))
+    }
+
+    /// Whether it is in a read of it now.
+    pub(super) fn seems_to_read(&self) -> bool {
+        matches!(self.call_now(), Some((nr::READ | nr::READV, 0, _)))
+    }
+
+    /// What its standard input is.
+    pub(super) fn input(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/fd/0", self.number())).ok()
+    }
+
+    /// The call that it is in, and the first two arguments of that.
+    fn call_now(&self) -> Option<(u32, u64, u64)> {
+        let text = std::fs::read_to_string(format!("/proc/{}/syscall", self.number())).ok()?;
         let mut words = text.split_ascii_whitespace();
         // `running`, or -1 in no call.
-        let Some(call) = words.next().and_then(|word| word.parse().ok()) else { return Ok(false) };
-        let mut hex =
-            || words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
-        let (Some(first), Some(second)) = (hex(), hex()) else { return Ok(false) };
-        self.waits_in(call, first, second)
+        let call = words.next()?.parse().ok()?;
+        let mut hex = || u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok();
+        Some((call, hex()?, hex()?))
     }
 
     /// Whether the call that it enters is such a wait.
