@@ -228,3 +228,42 @@ fn many_requestors_ask_at_once() {
     }
     assert_eq!(served.counted("sh", "warm"), 40);
 }
+
+/// Saved with all that it has imported; loaded, it is told its jobs as before, and only by the adapter that it was saved with.
+#[test]
+fn an_interpreter_is_saved_with_what_it_has_loaded() {
+    let test = "warm::an_interpreter_is_saved_with_what_it_has_loaded";
+    if !has("python3") {
+        return skip(test, Need::Program("python3"));
+    }
+    let served = Served::start(&[]);
+    let image = served.scratch.at("image");
+    served.factory(&["create", "py", "--base", "--python", "--preload", "json,random", "--", "python3"]);
+    served.factory(&["save", "py", "--output", &image]);
+    served.factory(&["destroy", "py"]);
+    for (adapter, words) in [(&[][..], "the adapter for python"), (&["--perl"][..], "the adapter for python")]
+    {
+        let load = [&["load", "no", "--image", &image, "--base"][..], adapter, &["--", "python3"]].concat();
+        let said = served.no_factory(125, &load);
+        assert!(said.contains("factory: image: ") && said.contains(words), "{said}");
+    }
+    let load = ["load", "py", "--image", &image, "--base", "--python", "--pool", "2", "--", "python3"];
+    served.factory(&load);
+    let mut told = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        let script =
+            "import sys; loaded = 'json' in sys.modules; import random; print(loaded, random.random())";
+        let output = with_input(&served, &["run", "--unique", "py", "--", "-c", script], "");
+        assert!(text(&output.stdout).starts_with("True "), "{}", text(&output.stderr));
+        told.insert(text(&output.stdout));
+    }
+    assert_eq!(told.len(), 4, "{told:?}");
+    // One without an adapter is not spoken to by any.
+    served.factory(&["create", "upper", "--base", "--ready", "stop", "--", "sh", "-c", "kill -STOP $$; cat"]);
+    let plain = served.scratch.at("plain");
+    served.factory(&["save", "upper", "--output", &plain]);
+    let load =
+        ["load", "no", "--image", &plain, "--base", "--python", "--", "sh", "-c", "kill -STOP $$; cat"];
+    let said = served.no_factory(125, &load);
+    assert!(said.contains("its program is told no jobs by an adapter for python"), "{said}");
+}

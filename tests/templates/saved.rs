@@ -28,7 +28,7 @@ fn new_file(path: &Path) -> File {
 /// Saves a program, which ends then.
 pub(super) fn saved(command: &mut Command, ready: &Ready, path: &Path) {
     let (mut tracee, _template, _input) = stopped(command, ready);
-    let saving = Saving { ready, note: b"a note", planted: None };
+    let saving = Saving { ready, adapter: None, note: b"a note", planted: None };
     let info = save(&mut tracee, &saving, &new_file(path)).unwrap_or_else(|error| panic!("{ready}: {error}"));
     assert_eq!((info.ready.as_str(), info.note.as_slice()), (ready.to_string().as_str(), &b"a note"[..]));
     assert_eq!(info.size, std::fs::metadata(path).expect("it is there").len());
@@ -198,7 +198,7 @@ fn a_template_that_is_frozen_and_serves_is_saved_and_serves_on() {
     let planted = tracee.plant().expect("a stub");
     beget_factory::memory::freeze(&mut tracee, template.as_fd(), Some(&planted)).expect("it is frozen");
     // Before it serves, and after.
-    let saving = Saving { ready: &Ready::Stdin, note: b"", planted: Some(&planted) };
+    let saving = Saving { ready: &Ready::Stdin, adapter: None, note: b"", planted: Some(&planted) };
     let (before, after, again) =
         (scratch.path().join("before"), scratch.path().join("after"), scratch.path().join("again"));
     save(&mut tracee, &saving, &new_file(&before)).expect("it is saved");
@@ -292,7 +292,7 @@ fn what_cannot_be_saved_truly_is_refused_by_name() {
         let (mut tracee, _template, _input) =
             stopped(base(&program).grant(Grant::Spawn).arg(what), &Ready::Stop);
         let path = scratch.path().join(what);
-        let saving = Saving { ready: &Ready::Stop, note: b"", planted: None };
+        let saving = Saving { ready: &Ready::Stop, adapter: None, note: b"", planted: None };
         let error = save(&mut tracee, &saving, &new_file(&path)).expect_err("it cannot be saved").to_string();
         assert!(error.contains(words), "{what}: {error}");
         // Nothing was written before all was looked at.

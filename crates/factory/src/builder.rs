@@ -11,7 +11,7 @@ use crate::adapter::Adapter;
 use crate::judge::{self, Confinement, Constituent, Holes, Inventory, Surroundings};
 use crate::options::Options;
 use crate::saved::Image;
-use crate::{Factory, Result};
+use crate::{Error, Factory, Fault, Result};
 
 /// The right to build one factory. Sealing it gives that right up, for ever; what comes of it is the right to request.
 #[derive(Debug)]
@@ -92,6 +92,22 @@ impl Builder {
         Ok(self)
     }
 
+    /// Whether an image's program is spoken to as it was when it was saved.
+    fn check_image(&self) -> Result<()> {
+        let Some(image) = &self.image else { return Ok(()) };
+        let (saved, given) = (image.info().adapter, self.adapter.as_ref().map(|adapter| adapter.name()));
+        let words = match (saved.as_deref(), given) {
+            (saved, given) if saved == given => return Ok(()),
+            (Some(saved), _) => {
+                format!("its program is told jobs by the adapter for {saved}, and by no other way")
+            }
+            (None, given) => {
+                format!("its program is told no jobs by an adapter for {}", given.unwrap_or_default())
+            }
+        };
+        Err(Error::new("factory: image", words, Fault::Caller))
+    }
+
     /// What its products would reach, as far as it was inserted here. Nobody's are confined as long as something can be inserted.
     #[must_use]
     pub fn confinement(&self) -> Confinement {
@@ -102,10 +118,11 @@ impl Builder {
     /// more. Granted folders are looked through, from what was opened here, when somebody first asks what products reach.
     ///
     /// # Errors
-    /// Options that contradict each other; a grant or program that cannot be opened or measured; a program that does not get ready, or cannot be
+    /// Options that contradict each other; an image of a program that was spoken to by another adapter, or by one where this has none; a grant or program that cannot be opened or measured; a program that does not get ready, or cannot be
     /// copied truly, with all reasons.
     pub fn seal(mut self) -> Result<Factory> {
         self.options.check(self.adapter.is_some(), self.image.is_some())?;
+        self.check_image()?;
         if let Some(adapter) = &self.adapter {
             adapter.prepare(&mut self.command)?;
             self.options.ready = Some(adapter.ready());

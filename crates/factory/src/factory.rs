@@ -200,7 +200,8 @@ impl Factory {
         if let Some(image) = &inner.image {
             return image.copy_into(file);
         }
-        Live::save(&inner.sealed, &inner.options, ready, inner.own_nursery()?.as_ref(), (note, file))
+        let adapter = inner.adapter.as_ref().map(|adapter| adapter.name());
+        Live::save(&inner.sealed, &inner.options, ready, inner.own_nursery()?.as_ref(), (adapter, note), file)
     }
 
     /// What it has done.

@@ -219,7 +219,8 @@ impl Live {
         options: &Options,
         ready: &Ready,
         nursery: Option<&Nursery>,
-        (note, file): (&[u8], &File),
+        (adapter, note): (Option<&str>, &[u8]),
+        file: &File,
     ) -> Result<Info> {
         let mut variation = Variation::new();
         let _placeholders = Placeholders::make(&mut variation)?;
@@ -227,7 +228,7 @@ impl Live {
         drop(variation);
         let mut tracee = Tracee::seize(process)?;
         tracee.run_until_ready(ready, options.patience)?;
-        saved::save(&mut tracee, &Saving { ready, note, planted: None }, file)
+        saved::save(&mut tracee, &Saving { ready, adapter, note, planted: None }, file)
     }
 
     /// Its process number.

@@ -103,7 +103,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
         text: "Builds a factory as `beget factory create` does, but starts no program: products go on from where the one in FILE was when `beget factory save` saved \
                it. PROGRAM and its arguments are those that were saved. What products hold is what the flags say here, and nothing in the file widens it.\n\n\
                The file is held against its digests, and copied, before anything of it is used. It is taken by the same kernel interfaces, processor features and \
-               files of program and libraries alone; a mismatch is refused with the reason.",
+               files of program and libraries alone; a mismatch is refused with the reason. An interpreter that was saved from a factory with --python or --perl \
+               is loaded with the same flag.",
         examples: &[
             (
                 "beget factory load upper --image upper.image --base -- tr a-z A-Z",

@@ -60,13 +60,13 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     ),
     flag(
-        CREATE,
+        BUILD,
         "python",
         "",
         "the program is a Python, with what it has as arguments for its own flags; products are given\nwhat would come after them: -c, -m, a file, or a script on standard input. Each is unlike\nevery other: what it takes for random is seeded anew",
         |options, _| runtime(options, Runtime::Python),
     ),
-    flag(CREATE, "perl", "", "the program is a Perl, likewise", |options, _| runtime(options, Runtime::Perl)),
+    flag(BUILD, "perl", "", "the program is a Perl, likewise", |options, _| runtime(options, Runtime::Perl)),
     flag(
         CREATE,
         "preload",

@@ -49,6 +49,8 @@ pub struct Info {
     pub program: Vec<u8>,
     /// Where it is ready.
     pub ready: String,
+    /// The adapter that speaks to it there, if one does.
+    pub adapter: Option<String>,
     /// The text that whoever saved it kept with it.
     pub note: Vec<u8>,
     /// Every file that must be there as it was, the program's own among them: names, and SHA-256 of all of each.
@@ -66,11 +68,14 @@ impl Info {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let files: Vec<_> = frozen.files.iter().map(|file| (file.path.clone(), file.digest)).collect();
         let program = files.get(frozen.program.executable as usize).map(|(path, _)| path.clone());
+        let readiness = text(&frozen.program.ready);
+        let (ready, adapter) = readiness.split_once(' ').unzip();
         Info {
             digest: seal.root,
             release: text(&frozen.system.release),
             program: program.unwrap_or_default(),
-            ready: text(&frozen.program.ready),
+            ready: ready.unwrap_or(&readiness).to_owned(),
+            adapter: adapter.map(str::to_owned),
             note: frozen.note.clone(),
             files,
             contents: preamble.length,

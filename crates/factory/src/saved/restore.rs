@@ -51,8 +51,7 @@ impl Image {
     /// # Errors
     /// As for [`restore`](Image::restore), but for those of the process's birth.
     pub fn restore_into(&self, tracee: &mut Tracee, template: BorrowedFd<'_>) -> Result<Point> {
-        let ready = std::str::from_utf8(&self.opened.frozen.program.ready).unwrap_or_default();
-        let ready: Ready = ready.parse()?;
+        let ready: Ready = self.info().ready.parse()?;
         // What it was started with is looked for in what is mapped of files, by their names.
         let data = !matches!(ready, Ready::Entry | Ready::Main);
         Restoring::new(tracee, self)?.all(template, data)?;

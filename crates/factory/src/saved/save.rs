@@ -29,10 +29,18 @@ use crate::{Error, Fault, Result};
 pub struct Saving<'a> {
     /// Where the program is ready: for whoever loads it.
     pub ready: &'a Ready,
+    /// The adapter that speaks to it there, if one does: whoever loads it must have it too.
+    pub adapter: Option<&'a str>,
     /// Text that is kept with it and covered by its digest, as a factory's own description; at most 1 MiB.
     pub note: &'a [u8],
     /// The stub, where it was planted already: it is not part of what is saved.
     pub planted: Option<&'a Planted>,
+}
+
+/// The ready point, and behind a space the adapter that speaks to the program there.
+fn readiness(saving: &Saving<'_>) -> String {
+    let adapter = saving.adapter.map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{}{adapter}", saving.ready)
 }
 
 /// Saves a stopped program into `file`, which is empty or loses what it holds: its memory, the state of its thread, what it does with
@@ -301,7 +309,7 @@ impl Seen {
             name: name.strip_suffix(b"\n").unwrap_or(&name).to_vec(),
             directory,
             umask: umask.map_err(|_| refused("umask", "the kernel does not tell it"))?,
-            ready: saving.ready.to_string().into_bytes(),
+            ready: readiness(saving).into_bytes(),
             memory: self.layout(heap_end)?,
             auxiliary: self.read("auxv")?,
         })

@@ -55,7 +55,7 @@ fn saved(folder: &Folder) -> PathBuf {
     let (process, _template) = cat().nursery(&nursery).spawn_template().expect("a template");
     let mut tracee = Tracee::seize(process).expect("it is traced");
     tracee.run_until_ready(&Ready::Entry, LONG).expect("it gets to its entry");
-    let saving = Saving { ready: &Ready::Entry, note: b"", planted: None };
+    let saving = Saving { ready: &Ready::Entry, adapter: None, note: b"", planted: None };
     save(&mut tracee, &saving, &new_file(&path)).expect("it is saved");
     path
 }
