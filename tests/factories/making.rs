@@ -163,6 +163,44 @@ fn the_brand_is_true_of_its_own_products_alone() {
     let _ = stranger.kill();
 }
 
+/// Whoever is told of a product by the product itself, and asks at once, is answered as whoever asks later.
+#[test]
+fn the_brand_is_there_when_a_product_says_its_first_word() {
+    for options in [Options::default(), warm(Ready::Entry)] {
+        let mut command = Command::new("/bin/sh");
+        command.grant(Grant::Base).args(["-c", "echo $$; read line"]);
+        let mut builder = Factory::builder(command);
+        builder.options(options);
+        let factory = builder.seal().expect("a factory");
+        let verifier = factory.verifier();
+        for _ in 0..100 {
+            let (words, theirs) = std::io::pipe().expect("a pipe");
+            let (input, feed) = std::io::pipe().expect("a pipe");
+            let said = std::thread::scope(|scope| {
+                let asked = scope.spawn(|| {
+                    let mut line = String::new();
+                    std::io::BufRead::read_line(&mut std::io::BufReader::new(words), &mut line)
+                        .expect("it says its number");
+                    let number = rustix::process::Pid::from_raw(line.trim().parse().expect("a number"));
+                    let number = number.expect("a process");
+                    let pidfd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty())
+                        .expect("it lives");
+                    verifier.is_product(pidfd.as_fd()).expect("a pidfd")
+                });
+                let mut request = factory.request();
+                request.stdin(input).stdout(theirs);
+                let mut process = request.start().expect("a product");
+                drop(request);
+                let said = asked.join().expect("an answer");
+                drop(feed);
+                process.wait().expect("its end");
+                said
+            });
+            assert!(said);
+        }
+    }
+}
+
 #[test]
 fn with_the_last_who_holds_it_everything_ends_but_what_somebody_holds() {
     let factory = cat(Options { pool: Pool::of(4), ..warm(Ready::Entry) });

@@ -118,7 +118,8 @@ impl Builder {
     /// more. Granted folders are looked through, from what was opened here, when somebody first asks what products reach.
     ///
     /// # Errors
-    /// Options that contradict each other; an image of a program that was spoken to by another adapter, or by one where this has none; a grant or program that cannot be opened or measured; a program that does not get ready, or cannot be
+    /// Options that contradict each other; an image of a program that was spoken to by another adapter, or by one where this has none; a grant or
+    /// program that cannot be opened or measured; a program that does not get ready, or cannot be
     /// copied truly, with all reasons.
     pub fn seal(mut self) -> Result<Factory> {
         self.options.check(self.adapter.is_some(), self.image.is_some())?;

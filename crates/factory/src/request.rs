@@ -208,7 +208,7 @@ impl Request {
         }
     }
 
-    /// Everything up to its going on: an error of this says that nothing of it ran.
+    /// Everything up to its going on. An `EPIPE` of this says that nothing of it ran; whatever the error, nothing runs any more.
     fn try_tell(&self, live: &Live, product: Option<Product>) -> Result<Told> {
         // What can be wrong with the request itself shows before there is a copy.
         let mut provision = self.factory.sealed.provide(&live.template, &self.variation)?;
