@@ -116,6 +116,7 @@ impl Grid {
                 let _ = if index == 0 {
                     write!(page, "<th role=\"rowheader\" scope=\"row\"{class}>{text}</th>")
                 } else {
+                    let text = unbroken(&text);
                     write!(page, "<td role=\"cell\" data-column=\"{}\"{class}>{text}</td>", escaped(column))
                 };
             }
@@ -123,6 +124,16 @@ impl Grid {
         }
         page.push_str("</tbody>\n</table>\n</div>\n");
         list(page, &self.notes, "notes");
+    }
+}
+
+/// Keeps a range in brackets, at the end of what is escaped already, in one line.
+fn unbroken(text: &str) -> String {
+    match text.split_once(" (") {
+        Some((before, range)) if range.ends_with(')') => {
+            format!("{before} <span class=\"range\">({range}</span>")
+        }
+        _ => text.to_owned(),
     }
 }
 

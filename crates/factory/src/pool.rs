@@ -26,6 +26,15 @@ struct Shelf {
     closed: bool,
     /// When somebody last asked for one.
     asked: Option<Instant>,
+    /// Whoever fills it waits for a moment when nobody asks.
+    defers: bool,
+}
+
+impl Shelf {
+    /// Whether there are enough for those who ask next.
+    fn has_plenty(&self, low_water: usize) -> bool {
+        self.waiting.len() * 2 > low_water
+    }
 }
 
 /// The products that wait.
@@ -57,7 +66,7 @@ impl Pool {
         let mut shelf = self.lock();
         shelf.asked = Some(Instant::now());
         let one = shelf.waiting.pop_back();
-        if shelf.waiting.len() < low_water {
+        if shelf.waiting.len() < low_water && !(shelf.defers && shelf.has_plenty(low_water)) {
             self.changed.notify_one();
         }
         one
@@ -130,20 +139,31 @@ impl Pool {
         self.changed.notify_all();
     }
 
-    /// Waits for something to do.
+    /// Waits for something to do. Births take processors from whoever has just been given a product: as long as there are plenty, they wait until
+    /// nobody has asked for a moment.
     pub(crate) fn next(&self, options: &options::Pool, size: usize, filling: bool, idled: bool) -> Errand {
         const LOOK: Duration = Duration::from_secs(1);
-        let shelf = self.lock();
+        const MOMENT: Duration = Duration::from_millis(2);
+        let low = options.low_water.min(size).max(usize::from(size > 0));
         let wanting = |shelf: &Shelf| {
-            let low = options.low_water.min(size).max(usize::from(size > 0));
             let wanted = if filling { size } else { low };
             !shelf.closed && shelf.waiting.len() >= wanted
         };
         let time = options.idle.map_or(LOOK, |idle| idle.min(LOOK));
-        let (shelf, _) = self
+        let mut shelf = self
             .changed
-            .wait_timeout_while(shelf, time, |shelf| wanting(shelf))
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_timeout_while(self.lock(), time, |shelf| wanting(shelf))
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        loop {
+            let left = shelf.asked.map_or(Duration::ZERO, |asked| MOMENT.saturating_sub(asked.elapsed()));
+            shelf.defers =
+                !shelf.closed && !wanting(&shelf) && shelf.has_plenty(options.low_water) && !left.is_zero();
+            if !shelf.defers {
+                break;
+            }
+            shelf = self.changed.wait_timeout(shelf, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
         if shelf.closed {
             return Errand::End;
         }
