@@ -89,11 +89,12 @@ fn births_that_lie_are_refused() {
     service.is_empty();
     // A flag that is not for clients, in the first item.
     let mut body = whole.clone();
-    let flags = 28 + Item::SIZE - 28;
-    for flag in [2u32, 4, 64] {
-        body[flags..flags + 4].copy_from_slice(&flag.to_ne_bytes());
+    const ITEMS: usize = 28;
+    for flags in [2u32, 4, 64] {
+        let item = Item { flags, ..Item::decode(&whole, ITEMS).expect("it is whole") };
+        body[ITEMS..ITEMS + Item::SIZE].copy_from_slice(&item.encode());
         let request = service.say(kind::BIRTHS, &body, &given);
-        assert_eq!(refusal(&service.answer(request)).0, libc::EINVAL, "{flag}");
+        assert_eq!(refusal(&service.answer(request)).0, libc::EINVAL, "{flags}");
     }
     for asked in [
         Births { place: 4, ..Births::default() },

@@ -406,11 +406,9 @@ impl Births<'_> {
                 plan: (begin + rest.len()) as u32,
                 length: plan.len() as u32,
                 descriptors: table.len() as u32,
-                cgroup: u32::MAX,
-                template: u32::MAX,
                 label_low,
                 label_high,
-                ..Item::default()
+                ..Item::EMPTY
             };
             rest.extend_from_slice(plan);
             items.extend(item.encode());

@@ -102,7 +102,7 @@ fn batch() -> Vec<u8> {
     let plan = draft.encode(0);
     let at = Item::SIZE as u32;
     let length = plan.len() as u32;
-    let item = Item { plan: at, length, table: at, cgroup: u32::MAX, template: u32::MAX, ..Item::default() };
+    let item = Item { plan: at, length, table: at, ..Item::EMPTY };
     [item.encode().to_vec(), plan].concat()
 }
 

@@ -196,12 +196,10 @@ fn batch(labels: &[u64], flags: u32, script: &CStr, given: &[BorrowedFd<'_>]) ->
             plan: begin + table.len() as u32,
             length: plan.len() as u32,
             descriptors: descriptors.len() as u32,
-            cgroup: u32::MAX,
-            template: u32::MAX,
             flags,
             label_low,
             label_high,
-            ..Item::default()
+            ..Item::EMPTY
         };
         body.extend(item.encode());
     }
@@ -543,10 +541,8 @@ fn a_plan_does_not_reach_the_nursery() {
                 length: plan.len() as u32,
                 table: Item::SIZE as u32,
                 descriptors: 2,
-                cgroup: u32::MAX,
-                template: u32::MAX,
                 flags: flag::UNHELD,
-                ..Item::default()
+                ..Item::EMPTY
             };
             let table = [0u32.to_ne_bytes(), 1u32.to_ne_bytes()].concat();
             let body = [item.encode().to_vec(), table, plan].concat();

@@ -80,13 +80,12 @@ impl Midwife {
             length: plan.len() as u32,
             descriptors: count,
             cgroup: cradle.cgroup.map_or(u32::MAX, |_| count),
-            template: u32::MAX,
             flags: flag::UNHELD
                 | if cradle.without_groups { flag::WITHOUT_GROUPS } else { 0 }
                 | if cradle.label == 0 { 0 } else { flag::KEPT },
             namespaces: cradle.namespaces,
             label_low: cradle.label,
-            ..Item::default()
+            ..Item::EMPTY
         };
         let indices = (0..count).flat_map(u32::to_ne_bytes);
         let body: Vec<u8> = item.encode().into_iter().chain(indices).chain(plan.iter().copied()).collect();

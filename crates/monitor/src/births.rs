@@ -247,10 +247,7 @@ impl Encoder {
             label_low,
             label_high,
             namespaces: birth.namespaces,
-            template: u32::MAX,
-            key_low: 0,
-            key_high: 0,
-            starter: u32::MAX,
+            ..Item::EMPTY
         };
         self.items.extend(item.encode());
     }

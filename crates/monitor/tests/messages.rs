@@ -43,11 +43,7 @@ fn request(place: u32, nursery: u64, flags: u32, items: &[(u64, u32)]) -> Vec<u8
             flags: *flags,
             label_low,
             label_high,
-            namespaces: 0,
-            template: u32::MAX,
-            key_low: 0,
-            key_high: 0,
-            starter: u32::MAX,
+            ..Item::EMPTY
         };
         body.raw(&item.encode());
     }

@@ -79,7 +79,7 @@ pub fn encode<'a>(births: &[Birth<'a>]) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
             key_low: key as u32,
             key_high: (key >> 32) as u32,
             starter: starter.map_or(u32::MAX, &mut place),
-            ..Item::default()
+            ..Item::EMPTY
         };
         items.extend(item.encode());
     }

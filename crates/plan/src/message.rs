@@ -270,6 +270,25 @@ records! {
     }
 }
 
+impl Item {
+    /// One of nothing, in the nursery's own cgroup and by the nursery itself.
+    pub const EMPTY: Item = Item {
+        plan: 0,
+        length: 0,
+        table: 0,
+        descriptors: 0,
+        cgroup: u32::MAX,
+        flags: 0,
+        label_low: 0,
+        label_high: 0,
+        namespaces: 0,
+        template: u32::MAX,
+        key_low: 0,
+        key_high: 0,
+        starter: u32::MAX,
+    };
+}
+
 /// A checked batch, borrowed from its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {

@@ -12,15 +12,8 @@ const ONE: Item = Item {
     length: 4,
     table: Item::SIZE as u32,
     descriptors: 1,
-    cgroup: u32::MAX,
     flags: flag::STOPS,
-    label_low: 0,
-    label_high: 0,
-    namespaces: 0,
-    template: u32::MAX,
-    key_low: 0,
-    key_high: 0,
-    starter: u32::MAX,
+    ..Item::EMPTY
 };
 
 #[test]

@@ -7,7 +7,8 @@ fn said(nursery: &Lasting, flags: u32, namespaces: u32, script: &CStr) -> Result
     let (reader, writer) = pipe();
     let (mut body, descriptors) =
         batch(&[1], flags, script, &[writer.as_fd(), writer.as_fd(), writer.as_fd()]);
-    body[Item::SIZE - 16..Item::SIZE - 12].copy_from_slice(&namespaces.to_ne_bytes());
+    let item = Item { namespaces, ..Item::decode(&body, 0).expect("it is whole") };
+    body[..Item::SIZE].copy_from_slice(&item.encode());
     drop(writer);
     let header = Header { kind: kind::BATCH, words: [1, 0, 0, 0], ..Header::default() };
     let given: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();

@@ -161,9 +161,7 @@ fn select(
             cgroup,
             flags: birth.flags,
             namespaces: birth.namespaces,
-            template: u32::MAX,
-            starter: u32::MAX,
-            ..Item::default()
+            ..Item::EMPTY
         };
         head.extend(labelled(item, *id).encode());
     }
@@ -188,9 +186,8 @@ mod tests {
                 length: plan.len() as u32,
                 table,
                 descriptors: 1,
-                cgroup: u32::MAX,
                 label_low: 77,
-                ..Item::default()
+                ..Item::EMPTY
             };
             rest.extend(plan.bytes());
             head.extend(item.encode());

@@ -245,15 +245,7 @@ impl Client {
 /// A batch of plans that nobody looks into, one for each domain.
 fn batch(count: usize) -> Vec<u8> {
     let begin = count * Item::SIZE;
-    let item = Item {
-        plan: begin as u32,
-        length: 4,
-        table: begin as u32,
-        cgroup: u32::MAX,
-        template: u32::MAX,
-        starter: u32::MAX,
-        ..Item::default()
-    };
+    let item = Item { plan: begin as u32, length: 4, table: begin as u32, ..Item::EMPTY };
     let mut body: Vec<u8> = (0..count).flat_map(|_| item.encode()).collect();
     body.extend(b"plan");
     body
