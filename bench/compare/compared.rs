@@ -8,8 +8,8 @@ use super::answer::{Answer, Facts, Forgot, Look};
 use super::player::{Once, Player};
 use super::stage::Scene;
 use super::tracer;
-use super::ways::Entry;
 use super::ways::Purpose;
+use super::ways::{Entry, Kind};
 use crate::measure::{self, Pairs, Series, Summary, race, timed};
 use crate::ways::{Stack, vfork_exit};
 
@@ -25,6 +25,25 @@ pub(super) struct Compared {
     pub(super) machine: Vec<(String, String)>,
     /// The command line that made it.
     pub(super) command: String,
+}
+
+impl Compared {
+    /// In a sentence what came of Beget's own ways; `None` where none of them was asked for.
+    pub(super) fn verdict(&self) -> Option<String> {
+        let ours = || self.answers.iter().filter(|answer| answer.entry.kind == Kind::Ours);
+        let taken = ours().filter(|answer| answer.absent.is_none()).count();
+        let leaks: Vec<&str> =
+            ours().filter(|answer| answer.is_breach()).map(|answer| answer.entry.title).collect();
+        let absent = match ours().count() - taken {
+            0 => String::new(),
+            absent => format!("; {absent} more could not be taken here"),
+        };
+        match (ours().count(), leaks.as_slice()) {
+            (0, _) => None,
+            (_, []) => Some(format!("of Beget's own ways {taken} were taken, and none leaked{absent}")),
+            (_, leaks) => Some(format!("of Beget's own ways these leaked: {}{absent}", leaks.join(", "))),
+        }
+    }
 }
 
 /// Looks at all of them, in this order.

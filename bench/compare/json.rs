@@ -107,6 +107,7 @@ pub(super) fn json(compared: &Compared) -> Value {
             "us": compared.floor.as_ref().map_or(Value::Null, times),
         },
         "ways": compared.answers.iter().map(answer).collect::<Vec<_>>(),
+        "verdict": compared.verdict(),
         "ours_leaked": compared.answers.iter().any(Answer::is_breach),
     })
 }

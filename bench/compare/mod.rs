@@ -93,6 +93,9 @@ pub fn compare(options: &Options) -> Result<u8, String> {
     }
     if let Some(path) = &options.html {
         write(&Output::File(path.clone()), &page::page(&compared).html())?;
+        if options.json != Some(Output::Standard) {
+            write(&Output::Standard, &format!("page: {}\n", path.display()))?;
+        }
     }
     Ok(u8::from(compared.answers.iter().any(answer::Answer::is_breach)))
 }

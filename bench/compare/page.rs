@@ -16,6 +16,9 @@ pub(super) fn page(compared: &Compared) -> Page {
          itself, and which file is which was told by device and inode.",
     );
     let section = page.section("What C holds, and what it costs");
+    if let Some(verdict) = compared.verdict() {
+        section.prose(format!("In this comparison: {verdict}."));
+    }
     section.table(table(compared));
     section.plot(times(compared));
     section.plot(calls(compared));

@@ -24,6 +24,8 @@ pub(super) fn program() -> Result<PathBuf, String> {
 /// Is a P until it is told that it is over, or its control is closed: the words are the way, the purpose, and the folder of the scene.
 pub(super) fn parent(words: &[OsString]) -> u8 {
     let Ok(control) = control() else { return 1 };
+    // As any program's process is; one whose file this user may execute and not read is closed to others, and would hide what C reaches.
+    let _ = beget_sys::process::set_dumpable(1);
     let mut answers = &control;
     let mut say = |value: Value| answers.write_all(format!("{value}\n").as_bytes());
     let mut prepared = match prepare(words) {

@@ -151,6 +151,11 @@ pub(super) fn text(compared: &Compared, style: Style) -> String {
             wrap(&format!("{name}: {value}"), 0, 7, &mut text);
         }
     }
+    if let Some(verdict) = compared.verdict() {
+        let mut line = String::new();
+        wrap(&verdict, 0, 7, &mut line);
+        let _ = writeln!(text, "\n{}", style.paint(BOLD, line.trim_end()));
+    }
     text
 }
 

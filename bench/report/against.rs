@@ -30,14 +30,16 @@ impl Results {
                 }
             }
         }
-        let [same, paced, less, more] = count;
-        let (compared, apart) = (same + paced + less + more, less + more);
-        told.note(format!("{compared} figures are in both runs; {apart} differ by more than their ranges"));
+        let [same, unknown, paced, less, more] = count;
+        let (compared, apart) = (same + unknown + paced + less + more, less + more);
+        told.note(format!(
+            "figures in both runs: {compared}; different by more than their ranges: {apart}; too noisy to say: {unknown}"
+        ));
         if let (Some(least), Some(most)) =
             (paces.iter().copied().reduce(f64::min), paces.iter().copied().reduce(f64::max))
         {
             told.note(format!(
-                "{paced} times differ as most of their tables do, by × {least:.2} to {most:.2}: the machine was not as quick in both runs"
+                "times that differ as most of their tables do: {paced}, by × {least:.2} to {most:.2}: the machine was not as quick in both runs"
             ));
         }
         for name in ["kernel", "processor", "mitigations", "run as", "run"] {
@@ -67,6 +69,8 @@ impl Results {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Same,
+    /// One of them was too noisy to be a figure, so nothing is known.
+    Unknown,
     /// The same when that is taken out which the machine did to all of the table.
     Paced,
     Less,
@@ -74,13 +78,16 @@ enum Verdict {
 }
 
 impl Verdict {
-    const ALL: [Verdict; 4] = [Verdict::Same, Verdict::Paced, Verdict::Less, Verdict::More];
+    const ALL: [Verdict; 5] = [Verdict::Same, Verdict::Unknown, Verdict::Paced, Verdict::Less, Verdict::More];
 
     /// `pace`: how much longer the machine took for all of the table.
     fn of(old: &Figure, new: &Figure, pace: Option<f64>) -> Verdict {
         let paced = || pace.is_some_and(|pace| !new.over(pace).differs(old));
+        let noisy = old.noisy || new.noisy;
         match (new.differs(old), new.middle > old.middle) {
+            (false, _) if noisy => Verdict::Unknown,
             (false, _) => Verdict::Same,
+            (true, _) if paced() && noisy => Verdict::Unknown,
             (true, _) if paced() => Verdict::Paced,
             (true, true) => Verdict::More,
             (true, false) => Verdict::Less,
@@ -90,6 +97,7 @@ impl Verdict {
     fn words(self) -> &'static str {
         match self {
             Verdict::Same => "the same, within the ranges",
+            Verdict::Unknown => "too noisy to say",
             Verdict::Paced => "the same, at the machine's pace",
             Verdict::Less => "less",
             Verdict::More => "more",

@@ -156,7 +156,7 @@ impl Results {
     }
 }
 
-/// One figure, or the least and the most of several; those that were too noisy are not among them.
+/// One figure, or the least and the most of several; those that were too noisy are not among them, unless all were: then it is their range.
 fn span(figures: &[Figure]) -> Option<String> {
     let clear: Vec<&Figure> = figures.iter().filter(|figure| !figure.noisy).collect();
     let least = clear.iter().min_by(|one, other| one.middle.total_cmp(&other.middle));
@@ -166,7 +166,11 @@ fn span(figures: &[Figure]) -> Option<String> {
         ([], _, _) => None,
         (_, Some(least), Some(most)) if written(least) == written(most) => Some(written(least)),
         (_, Some(least), Some(most)) => Some(format!("{} to {}", written(least), written(most))),
-        _ => Some("too noisy".to_owned()),
+        _ => {
+            let low = figures.iter().min_by(|one, other| one.low.total_cmp(&other.low))?;
+            let high = figures.iter().max_by(|one, other| one.high.total_cmp(&other.high))?;
+            Some(format!("{:.*}–{:.*}", low.digits.min(3), low.low, high.digits.min(3), high.high))
+        }
     }
 }
 

@@ -302,10 +302,10 @@ pub(crate) const COMMANDS: &[Entry] = &[
         text: "Measures, on this machine and in one run, what it costs to make a process: Beget beside posix_spawn, fork, bwrap, crun and others that are \
                installed. Everybody runs once a round, in an order that changes; figures are medians, with the range that they are trusted to lie \
                in, the ratio to the peer and to the floor, and the goal beside it. A figure whose range is too wide is not told. It takes about \
-               eight minutes.\n\n\
+               eleven minutes.\n\n\
                The exit code is 0 when it was measured, 1 when it could not be, and 2 when the command line is wrong.",
         examples: &[
-            ("beget bench --quick", "about two minutes"),
+            ("beget bench --quick", "about three minutes"),
             ("beget bench --only floors --only spawn", "two subjects of it"),
             ("beget bench --json now.json --html now.html", "for another program, and for a browser"),
         ],

@@ -235,7 +235,7 @@ complete -c beget -n '__beget_wants_flag factory-run' -l unique -d 'only a produ
 complete -c beget -n '__beget_wants_flag factory-create factory-load' -l socket -r -F -d 'the service that listens at PATH, instead of this user\'s'
 complete -c beget -n '__beget_wants_flag factory-run factory-list factory-show factory-replace factory-save factory-destroy' -l socket -r -F -d 'the service that listens at PATH'
 complete -c beget -n '__beget_wants_flag factory-create factory-load factory-run factory-list factory-show factory-destroy' -l json -d 'print JSON'
-complete -c beget -n '__beget_wants_flag bench' -l quick -d 'about two minutes'
+complete -c beget -n '__beget_wants_flag bench' -l quick -d 'about three minutes'
 complete -c beget -n '__beget_wants_flag bench' -l only -x -a 'floors spawn confined embryos batches commands roots filter service factories' -d 'measure this and no other subject'
 complete -c beget -n '__beget_wants_flag compare' -l quick -d 'some seconds'
 complete -c beget -n '__beget_wants_flag compare' -l only -x -a 'fork fork-forgotten vfork posix_spawn std confined embryo batch constructor warm pooled fork_with bwrap firejail unshare sandlock nsjail crun runc subprocess forkserver' -d 'compare this and no other way'

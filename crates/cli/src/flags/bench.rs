@@ -23,7 +23,7 @@ fn named(options: &mut Options, value: OsString, names: &[&str], what: &str) -> 
 
 /// All of them, in the order that help has.
 pub(super) const FLAGS: &[Flag] = &[
-    flag("quick", "", Group::Measuring, "about two minutes: fewer rounds, wider ranges", |options, _| {
+    flag("quick", "", Group::Measuring, "about three minutes: fewer rounds, wider ranges", |options, _| {
         options.bench.quick = true;
         Ok(())
     }).of(BENCH),
