@@ -12,24 +12,31 @@ pub(super) struct Scale {
 impl Scale {
     pub(super) fn of(plot: &Plot) -> Scale {
         const APART: f64 = 30.0;
-        let certain = plot.bars.iter().filter(|bar| bar.value.is_some());
-        let mut values: Vec<f64> = certain
-            .flat_map(|bar| [bar.value, bar.range.map(|(_, high)| high)])
-            .flatten()
+        let ranges = || plot.bars.iter().filter_map(|bar| bar.range);
+        // Where each is seen to be: what is uncertain lies in the middle of its range.
+        let middles = plot.bars.iter().filter_map(|bar| {
+            bar.value.or_else(|| bar.range.map(|(low, high)| (low.max(0.0) * high.max(0.0)).sqrt()))
+        });
+        let middles: Vec<f64> = middles
             .chain(plot.marks.iter().map(|(value, _)| *value))
             .filter(|value| value.is_finite())
             .collect();
-        if values.is_empty() {
-            values =
-                plot.bars.iter().filter_map(|bar| bar.range).flat_map(|(low, high)| [low, high]).collect();
-        }
-        let most = values.iter().copied().fold(0.0, f64::max);
-        let least = values.iter().copied().filter(|value| *value > 0.0).fold(most, f64::min);
+        let most_of = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+        let least_of = |values: &[f64], most: f64| {
+            values.iter().copied().filter(|value| *value > 0.0).fold(most, f64::min)
+        };
+        let middle = most_of(&middles);
+        let apart = middle / least_of(&middles, middle) > APART;
+        // Ranges have room too.
+        let ends: Vec<f64> =
+            ranges().flat_map(|(low, high)| [low, high]).filter(|end| end.is_finite()).collect();
+        let all = [middles, ends].concat();
+        let most = most_of(&all);
         if most <= 0.0 {
             return Scale { least: 0.0, most: 1.0, powers: false };
         }
-        if plot.bars.iter().all(|bar| bar.value.is_none_or(|value| value > 0.0)) && most / least > APART {
-            return Scale { least: 10_f64.powf(least.log10().floor()), most, powers: true };
+        if plot.bars.iter().all(|bar| bar.value.is_none_or(|value| value > 0.0)) && apart {
+            return Scale { least: 10_f64.powf(least_of(&all, most).log10().floor()), most, powers: true };
         }
         Scale { least: 0.0, most: most * 1.02, powers: false }
     }
@@ -75,5 +82,10 @@ mod tests {
         let far = Scale::of(&plot);
         assert!(far.powers && far.part(4000.0) == 1.0);
         assert_eq!(far.ticks(4), [10.0, 100.0, 1000.0]);
+        // What is uncertain has its true place, and no end of a range is cut.
+        plot.uncertain("d", [2.0, 50_000.0], "too noisy").range("e", [20.0, 0.5, 30.0], "20");
+        let all = Scale::of(&plot);
+        assert!(all.powers && all.part(50_000.0) == 1.0 && all.part(4000.0) < 0.85);
+        assert!(all.part(0.5) > 0.0 && all.part(0.5) < all.part(2.0));
     }
 }

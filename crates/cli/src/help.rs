@@ -21,7 +21,10 @@ pub(crate) const CODES: &[(&str, &str)] = &[
 /// The same for the commands that measure.
 pub(crate) const MEASURING: &[(&str, &str)] = &[
     ("0", "it was measured"),
-    ("1", "it could not be; one sentence on standard error says at which part"),
+    (
+        "1",
+        "it could not be; one sentence on standard error says at which part. compare: or what is Beget's leaked",
+    ),
     ("2", "the command line is wrong"),
 ];
 

@@ -239,7 +239,7 @@ complete -c beget -n '__beget_wants_flag bench' -l quick -d 'about three minutes
 complete -c beget -n '__beget_wants_flag bench' -l only -x -a 'floors spawn confined embryos batches commands roots filter service factories' -d 'measure this and no other subject'
 complete -c beget -n '__beget_wants_flag compare' -l quick -d 'some seconds'
 complete -c beget -n '__beget_wants_flag compare' -l only -x -a 'fork fork-forgotten vfork posix_spawn std confined embryo batch constructor warm pooled fork_with bwrap firejail unshare sandlock nsjail crun runc subprocess forkserver' -d 'compare this and no other way'
-complete -c beget -n '__beget_wants_flag bench compare' -l list -d 'print the names for --only and what each is about, and measure nothing'
+complete -c beget -n '__beget_wants_flag bench compare' -l list -d 'print the names for --only, and measure nothing'
 complete -c beget -n '__beget_wants_flag bench compare' -l json -r -F -d 'write everything to FILE, for other programs'
 complete -c beget -n '__beget_wants_flag bench compare' -l html -r -F -d 'write everything to FILE, one page for a browser that needs nothing else'
 complete -c beget -n '__beget_wants_flag bench' -l against -r -F -d 'tell the results of an earlier run, as --json wrote them, beside those of this one, and whether they differ by more than their ranges'

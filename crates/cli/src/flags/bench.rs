@@ -37,7 +37,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("only", "WAY", Group::Measuring, "compare this and no other way; may be given again. --list names them",
         |options, value| named(options, value, &beget_bench::compared(), "way"),
     ).of(COMPARE),
-    flag("list", "", Group::Measuring, "print the names for --only and what each is about, and measure nothing",
+    flag("list", "", Group::Measuring, "print the names for --only, and measure nothing",
         |options, _| {
             options.bench.list = true;
             Ok(())
