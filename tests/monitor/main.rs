@@ -302,7 +302,13 @@ impl Service {
             }
             let mut reader = Reader::new(&packet.body);
             match packet.kind {
-                kind::ENDED => roll.ended.push(ended(&packet)),
+                // One that is told as it becomes known is told again with all.
+                kind::ENDED => {
+                    let end = ended(&packet);
+                    if !roll.ended.contains(&end) {
+                        roll.ended.push(end);
+                    }
+                }
                 kind::LIVING => {
                     more = reader.u32() == Some(1);
                     for _ in 0..reader.u32().expect("a count") {

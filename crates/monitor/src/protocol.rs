@@ -19,7 +19,8 @@
 //!
 //! A service may be killed at any moment, and the next one says everything again that it is not sure of. So `CLIENT` and `KEEP` of a number that
 //! is known are taken again, and `TAKEN`, `FORGET`, `GONE` and `END_NURSERY` of one that is not known harm nothing: the last is answered by
-//! `NURSERY_ENDED` at once. What a service that is gone had sent is done before the next one's `ROLL` is answered, or never.
+//! `NURSERY_ENDED` at once. What a service that is gone had sent is done before the next one's `ROLL` is answered, or never. An end is told as it
+//! becomes known, and with every `ROLL` until it is taken: whoever asks for one just then hears of it twice.
 //!
 //! After another monitor's end it is the nurseries that say whose end they keep and who lives in them, and a nursery may be a stranger's program. So `ROLL`
 //! says what is known: of a domain that is in it, what any nursery says but that one, of that user, is passed over.
