@@ -41,6 +41,7 @@ pub fn bench(options: &Options) -> Result<u8, String> {
         return Ok(0);
     }
     // Whatever can be wrong is found before minutes are spent.
+    options.check_outputs()?;
     let root = if options.write { Some(repository::root()?) } else { None };
     let old = options.against.as_deref().map(earlier).transpose()?;
     if let Some(processor) = options.pin {
@@ -98,11 +99,11 @@ fn measured(options: &Options) -> Result<(Results, bool), String> {
             }
             report.of_subject(name);
         }
+        if let Some(name) = run::never_came() {
+            return Err(format!("flag --slow {name}: nobody of this name was measured"));
+        }
     }
-    let nobody = run::end();
-    if let Some(name) = nobody.first() {
-        return Err(format!("flag --slow {name}: nobody of this name was measured"));
-    }
+    run::end();
     let missing = std::mem::take(&mut report.machine);
     report.machine = machine.lines();
     let length = if options.quick { "quick: fewer rounds, wider ranges" } else { "whole" };

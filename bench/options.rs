@@ -1,5 +1,7 @@
 //! What a run is asked for. The words for it are in the command line's own table of flags.
 
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,7 +37,28 @@ pub enum Output {
     File(PathBuf),
 }
 
+impl Output {
+    /// Finds out whether it can be written, and leaves it as it is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Output::File(path) = self else { return Ok(()) };
+        let tried = match File::create_new(path) {
+            Ok(_) => std::fs::remove_file(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                OpenOptions::new().write(true).open(path).map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        tried.map_err(|error| format!("{}: {}", path.display(), crate::words(&error)))
+    }
+}
+
 impl Options {
+    /// Finds out whether everything can be written that is asked for.
+    pub(crate) fn check_outputs(&self) -> Result<(), String> {
+        let page = self.html.clone().map(Output::File);
+        self.json.iter().chain(&page).try_for_each(Output::check)
+    }
+
     /// Whether this is to be measured.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)

@@ -69,12 +69,15 @@ pub fn part(words: &[OsString]) -> Option<u8> {
 /// One sentence when the scene cannot be made, or an output cannot be written.
 pub fn compare(options: &Options) -> Result<u8, String> {
     if options.list {
-        write(&Output::Standard, &(ways().join("\n") + "\n"))?;
+        let widest = WAYS.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+        let line = |entry: &Entry| format!("{:widest$}  {}\n", entry.name, entry.title);
+        write(&Output::Standard, &WAYS.iter().map(line).collect::<String>())?;
         return Ok(0);
     }
     if cfg!(debug_assertions) {
         eprintln!("beget: this is no release build: its times mean little");
     }
+    options.check_outputs()?;
     let seconds = options.time(SECONDS);
     let wanted: Vec<&'static Entry> = WAYS.iter().filter(|entry| options.wants(entry.name)).collect();
     let machine = Machine::look(None);

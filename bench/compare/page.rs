@@ -5,7 +5,7 @@ use super::compared::Compared;
 use super::table::{HEADS, cells, ranged};
 use super::tracer::in_short;
 use super::ways::Kind;
-use crate::report::page::{Grid, Page, Tone, Words};
+use crate::report::page::{Grid, Page, Section, Tone, Words};
 use crate::report::plot::{Kind as Colour, Plot};
 
 /// Everything.
@@ -29,8 +29,11 @@ pub(super) fn page(compared: &Compared) -> Page {
     );
     let section = page.section("Way by way");
     for answer in &compared.answers {
-        section.prose(answer.entry.title);
-        section.list(details(answer));
+        section.heading(answer.entry.title);
+        match &answer.absent {
+            Some(why) => _ = section.prose(format!("Not here: {why}")),
+            None => details(section, answer),
+        }
     }
     let section = page.section("How it was measured");
     section.command(compared.command.clone());
@@ -117,35 +120,27 @@ fn calls(compared: &Compared) -> Plot {
     plot
 }
 
-fn details(answer: &Answer) -> Vec<String> {
-    if let Some(why) = &answer.absent {
-        return vec![format!("not here: {why}")];
-    }
+fn details(section: &mut Section, answer: &Answer) {
     let entry = answer.entry;
-    let mut lines: Vec<String> =
-        entry.steps.iter().enumerate().map(|(index, step)| format!("{}. {step}", index + 1)).collect();
-    lines.push(match &answer.forgot {
-        Some(Ok(Forgot::FailsAtOnce(seen))) => {
-            format!("Forgotten: {}: C fails at once: {seen}", entry.forgotten)
-        }
-        Some(Ok(what)) => format!("Forgotten: {}: {}", entry.forgotten, what.word()),
-        Some(Err(why)) => format!("Forgotten: {}: not known: {why}", entry.forgotten),
-        None => format!("Forgotten: {}: not known", entry.forgotten),
-    });
-    lines.extend(entry.limits.iter().map(|limit| format!("Limit: {limit}")));
+    section.steps(entry.steps.iter().copied());
+    let forgotten = match &answer.forgot {
+        Some(Ok(Forgot::FailsAtOnce(seen))) => format!("C fails at once: {seen}"),
+        Some(Ok(what)) => what.word().to_owned(),
+        Some(Err(why)) => format!("not known: {why}"),
+        None => "not known".to_owned(),
+    };
+    let limits = entry.limits.iter().map(|limit| format!("Limit: {limit}"));
+    let untimed = answer.untimed.iter().map(|why| format!("Not timed: {why}"));
+    let told = std::iter::once(format!("Forgotten: {}: {forgotten}", entry.forgotten));
+    section.list(told.chain(limits).chain(untimed));
     match &answer.calls {
         Some(Ok(calls)) => {
-            for (whose, names) in [("P", &calls.parent), ("C", &calls.newborn), ("others", &calls.others)] {
-                if !names.is_empty() {
-                    lines.push(format!("Calls of {whose}: {}", in_short(names)));
-                }
-            }
+            let whose = [("P", &calls.parent), ("C", &calls.newborn), ("others", &calls.others)];
+            let calling = whose.iter().filter(|(_, names)| !names.is_empty());
+            let lines = calling.map(|(whose, names)| format!("Of {whose}: {}", in_short(names))).collect();
+            section.folded(format!("{} system calls", calls.count()), lines);
         }
-        Some(Err(why)) => lines.push(format!("Calls not counted: {why}")),
+        Some(Err(why)) => _ = section.prose(format!("Calls not counted: {why}")),
         None => {}
     }
-    if let Some(why) = &answer.untimed {
-        lines.push(format!("Not timed: {why}"));
-    }
-    lines
 }

@@ -68,13 +68,16 @@ pub fn subject(pass: usize, name: &str, place: usize, of: usize) {
     }
 }
 
-/// Ends the run, and names those who were to be slowed down and never came.
-pub fn end() -> Vec<String> {
-    let Some(ended) = run().take() else { return Vec::new() };
-    if ended.shown && std::io::stderr().is_terminal() {
+/// Somebody who was to be slowed down, and did not come so far.
+pub fn never_came() -> Option<String> {
+    run().as_ref()?.slow.iter().find(|slow| !slow.met).map(|slow| slow.name.clone())
+}
+
+/// Ends the run.
+pub fn end() {
+    if run().take().is_some_and(|ended| ended.shown) && std::io::stderr().is_terminal() {
         let _ = std::io::stderr().write_all(b"\r\x1b[K");
     }
-    ended.slow.into_iter().filter(|slow| !slow.met).map(|slow| slow.name).collect()
 }
 
 /// The part of a race's time that belongs to this pass.

@@ -31,7 +31,10 @@ pub struct Section {
 #[derive(Clone, Debug)]
 enum Block {
     Prose(String),
+    Heading(String),
     List(Vec<String>),
+    Steps(Vec<String>),
+    Folded(String, Vec<String>),
     Command(String),
     Table(Grid),
     Plot(Plot),
@@ -123,7 +126,7 @@ impl Grid {
             page.push_str("</tr>\n");
         }
         page.push_str("</tbody>\n</table>\n</div>\n");
-        list(page, &self.notes, "notes");
+        list(page, "ul", &self.notes, "notes");
     }
 }
 
@@ -152,6 +155,21 @@ impl Section {
     /// Adds a paragraph.
     pub fn prose(&mut self, text: impl Into<String>) -> &mut Section {
         self.add(Block::Prose(text.into()))
+    }
+
+    /// Adds a heading below that of the section.
+    pub fn heading(&mut self, text: impl Into<String>) -> &mut Section {
+        self.add(Block::Heading(text.into()))
+    }
+
+    /// Adds a list whose order counts; its items are numbered.
+    pub fn steps<T: Into<String>>(&mut self, items: impl IntoIterator<Item = T>) -> &mut Section {
+        self.add(Block::Steps(items.into_iter().map(Into::into).collect()))
+    }
+
+    /// Adds a list of which a reader sees `summary` until he asks for more.
+    pub fn folded(&mut self, summary: impl Into<String>, items: Vec<String>) -> &mut Section {
+        self.add(Block::Folded(summary.into(), items))
     }
 
     /// Adds a list.
@@ -184,7 +202,14 @@ impl Section {
         for block in &self.blocks {
             match block {
                 Block::Prose(text) => _ = writeln!(page, "<p>{}</p>", escaped(text)),
-                Block::List(items) => list(page, items, "list"),
+                Block::Heading(text) => _ = writeln!(page, "<h3>{}</h3>", escaped(text)),
+                Block::List(items) => list(page, "ul", items, "list"),
+                Block::Steps(items) => list(page, "ol", items, "steps"),
+                Block::Folded(summary, items) => {
+                    let _ = writeln!(page, "<details>\n<summary>{}</summary>", escaped(summary));
+                    list(page, "ul", items, "list");
+                    page.push_str("</details>\n");
+                }
                 Block::Command(text) => _ = writeln!(page, "<pre>{}</pre>", escaped(text)),
                 Block::Table(table) => table.html(page),
                 Block::Plot(plot) => {
@@ -202,10 +227,10 @@ impl Section {
     }
 }
 
-fn list(page: &mut String, items: &[String], class: &str) {
+fn list(page: &mut String, element: &str, items: &[String], class: &str) {
     if !items.is_empty() {
         let items: String = items.iter().map(|item| format!("<li>{}</li>\n", escaped(item))).collect();
-        let _ = writeln!(page, "<ul class=\"{class}\">\n{items}</ul>");
+        let _ = writeln!(page, "<{element} class=\"{class}\">\n{items}</{element}>");
     }
 }
 
@@ -287,7 +312,8 @@ mod tests {
         grid.note(EVIL);
         let mut plot = Plot::new(EVIL, EVIL);
         plot.bar(EVIL, 1.0, EVIL).mark(0.5, EVIL);
-        page.section(EVIL).prose(EVIL).list([EVIL]).command(EVIL).table(grid).plot(plot);
+        let section = page.section(EVIL).prose(EVIL).heading(EVIL).list([EVIL]).steps([EVIL]);
+        section.folded(EVIL, vec![EVIL.to_owned()]).command(EVIL).table(grid).plot(plot);
         page.section("a").prose("b");
         page.section("c").prose("d");
         page.end(EVIL);
@@ -304,7 +330,8 @@ mod tests {
         grid.row(["x"]);
         let mut plot = Plot::new("p", "us");
         plot.range("x", [1.0, 0.5, 2.0], "1").bar("y", 3.0, "3");
-        page.section("s").prose("p").list(["l"]).command("c").table(grid).plot(plot);
+        let section = page.section("s").prose("p").heading("h").list(["l"]).steps(["o"]);
+        section.folded("f", vec!["d".to_owned()]).command("c").table(grid).plot(plot);
         let html = page.html();
         let mut open: Vec<&str> = Vec::new();
         for tag in html.split('<').skip(2).filter_map(|rest| rest.split('>').next()) {

@@ -6,6 +6,7 @@ pub mod tracer;
 pub mod ways_out;
 
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,11 +24,25 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// A `beget` command with an empty environment but for PATH.
+/// A `beget` command with an empty environment but for PATH, and with [signals of its own](own_signals).
 pub fn beget() -> Command {
     let mut command = Command::new(program("beget-under-test"));
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    own_signals(&mut command);
     command
+}
+
+/// Starts it with no signal ignored that whoever started the tests ignores: `nohup` and a shell's `&` do that with some.
+pub fn own_signals(command: &mut Command) {
+    // SAFETY: system calls that a forked child may make.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
+    }
 }
 
 /// Runs `beget` with these words and gives what it wrote and how it ended.
@@ -48,10 +63,18 @@ impl Scratch {
     /// Makes it.
     pub fn new() -> Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("beget-test-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).expect("the temporary folder can be written");
-        Scratch(path)
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("beget-test-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                // Another process of this number was killed and left it.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made.expect("the temporary folder can be written");
+                    return Scratch(path);
+                }
+            }
+        }
     }
 
     /// Where it is.

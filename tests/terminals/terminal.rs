@@ -72,6 +72,7 @@ impl Terminal {
         command.args(&words[1..]).stdin(copy()).stdout(copy()).stderr(copy());
         command.env_clear().env("PATH", beget::DEFAULT_PATH).env("BEGET", program("beget-under-test"));
         command.env("PS1", PROMPT).env("TERM", "dumb").env("LC_ALL", "C").env("HOME", "/");
+        beget_tests::own_signals(&mut command);
         // SAFETY: between fork and exec it makes two system calls and allocates nothing.
         unsafe {
             command.pre_exec(|| {
