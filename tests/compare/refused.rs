@@ -32,27 +32,42 @@ fn a_wrong_command_line_is_told_and_nothing_is_compared() {
 #[test]
 fn the_names_are_listed() {
     let output = finish(beget().args(["compare", "--list"]));
-    let names = text(&output.stdout);
-    for name in
-        ["fork", "fork-forgotten", "vfork", "posix_spawn", "std", "confined", "embryo", "pooled", "bwrap"]
-    {
-        assert!(names.lines().any(|line| line == name), "{name}: {names}");
+    let lines = text(&output.stdout);
+    for (name, title) in [
+        ("fork", "fork+exec, done right"),
+        ("fork-forgotten", "fork+exec, close forgotten"),
+        ("posix_spawn", "posix_spawn"),
+        ("pooled", "beget: pooled product"),
+        ("bwrap", "bwrap --unshare-all"),
+    ] {
+        let is_its =
+            |line: &str| line.split_once(' ').is_some_and(|(one, rest)| (one, rest.trim()) == (name, title));
+        assert!(lines.lines().any(is_its), "{name}: {lines}");
     }
+}
+
+/// It is found before anything is compared, and what is there already stays as it was until there is something else.
+#[test]
+fn an_output_that_cannot_be_written_is_told() {
+    let scratch = Scratch::new();
+    let (nowhere, page, kept) =
+        (scratch.at("no/such/folder"), scratch.at("page.html"), scratch.file("kept", "kept"));
+    for (flag, other) in [("--json", ["--html", &page]), ("--html", ["--json", &kept])] {
+        let (code, error) = refused(&[&["--quick", "--only", "vfork", flag, &nowhere][..], &other].concat());
+        assert_eq!((code, error), (Some(1), format!("beget: {nowhere}: no such file or directory\n")));
+    }
+    assert!(!std::fs::exists(&page).unwrap());
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "kept");
 }
 
 /// What was found is told all the same, and the exit code says that not all was done.
 #[test]
-fn an_output_that_cannot_be_written_is_told() {
-    let scratch = Scratch::new();
-    let nowhere = scratch.at("no/such/folder");
-    for flag in ["--json", "--html"] {
-        let words = ["compare", "--quick", "--only", "vfork", flag, &nowhere];
-        let output = finish(beget().args(words));
-        let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.contains(&format!("{nowhere}: no such file or directory")), "{error}");
-        assert!(text(&output.stdout).contains("vfork+exec"));
-    }
+fn an_output_that_is_full_loses_nothing() {
+    let output = finish(beget().args(["compare", "--quick", "--only", "vfork", "--json", "/dev/full"]));
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("/dev/full: no space left on device"), "{error}");
+    assert!(text(&output.stdout).contains("vfork+exec"));
 }
 
 /// The parts that it starts are no commands for people: without what they are told, they end.
