@@ -4,6 +4,7 @@
 //! asked for as anybody would.
 
 mod compare;
+mod folder;
 mod machine;
 mod measure;
 mod options;
@@ -12,8 +13,10 @@ pub mod repository;
 mod subjects;
 mod ways;
 
-pub use compare::{compare, part, ways as compared};
+pub use compare::{compare, ways as compared};
 pub use options::{Options, Output};
+
+use std::ffi::OsString;
 
 use measure::run::{self, Slow};
 use report::{Report, Results};
@@ -21,6 +24,13 @@ use ways::Programs;
 
 /// Everything is set up and measured so often, for what differs from one to the next is uncertain.
 const PASSES: usize = 2;
+
+/// Whether the words of a command line make this program a part in what another has begun, a comparison or a run; then it plays that, before
+/// anything else is opened or closed, and this is the exit code.
+#[must_use]
+pub fn part(words: &[OsString]) -> Option<u8> {
+    compare::part(words).or_else(|| folder::part(words))
+}
 
 /// The names that `--only` of `beget bench` takes, in the order in which they are measured.
 #[must_use]

@@ -47,10 +47,8 @@ pub fn ways() -> Vec<&'static str> {
     WAYS.iter().map(|entry| entry.name).collect()
 }
 
-/// Whether the words of a command line make this program a part in a comparison that another has begun; then it plays that, before
-/// anything else is opened or closed, and this is the exit code.
-#[must_use]
-pub fn part(words: &[OsString]) -> Option<u8> {
+/// Plays a part in a comparison, if the words of a command line ask for that; what is given is the exit code.
+pub(crate) fn part(words: &[OsString]) -> Option<u8> {
     let (first, rest) = words.split_first()?;
     match first.to_str()? {
         CHILD => Some(child::child(rest)),

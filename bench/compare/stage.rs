@@ -6,10 +6,11 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::order::Order;
+use crate::folder::Folder;
 
 /// What a file is, whatever its name or number.
 pub(super) type Identity = (u64, u64);
@@ -26,27 +27,25 @@ fn told(path: &Path) -> impl Fn(std::io::Error) -> String {
 /// The folder; dropped, it is gone.
 #[derive(Debug)]
 pub(super) struct Scene {
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Scene {
     /// Makes the folder, A and B, for this user alone.
     pub(super) fn make() -> Result<Scene, String> {
-        let mut random = [0u8; SECRET / 2 + 4];
+        let mut random = [0u8; SECRET / 2];
         let path = Path::new("/dev/urandom");
         File::open(path).and_then(|mut file| file.read_exact(&mut random)).map_err(told(path))?;
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let folder = std::env::temp_dir().join(format!("beget-compare-{}", hex(&random[SECRET / 2..])));
-        std::fs::DirBuilder::new().mode(0o700).create(&folder).map_err(told(&folder))?;
-        let scene = Scene { folder };
+        let scene = Scene { folder: Folder::make("beget-compare", false)? };
         scene.file("a", A)?;
-        scene.file("b", hex(&random[..SECRET / 2]).as_bytes())?;
+        scene.file("b", hex(&random).as_bytes())?;
         Ok(scene)
     }
 
     /// Puts a file there that only this user may open.
     pub(super) fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, String> {
-        let path = self.folder.join(name);
+        let path = self.folder().join(name);
         let mut options = File::options();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
         file.and_then(|mut file| file.write_all(bytes)).map_err(told(&path))?;
@@ -55,13 +54,13 @@ impl Scene {
 
     /// Where it is.
     pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Which file A is, and which B.
     pub(super) fn identities(&self) -> Result<[Identity; 2], String> {
         let one = |name: &str| {
-            let path = self.folder.join(name);
+            let path = self.folder().join(name);
             std::fs::metadata(&path).map(|found| (found.dev(), found.ino())).map_err(told(&path))
         };
         Ok([one("a")?, one("b")?])
@@ -69,14 +68,8 @@ impl Scene {
 
     /// What B says.
     pub(super) fn secret(&self) -> Result<Vec<u8>, String> {
-        let path = self.folder.join("b");
+        let path = self.folder().join("b");
         std::fs::read(&path).map_err(told(&path))
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

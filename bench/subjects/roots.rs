@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::commands::rows;
 use super::parts::authority;
+use crate::folder::Folder;
 use crate::measure::{Entry, Pairs, Series, minima, race, timed};
 use crate::options::Options;
 use crate::report::{Goal, Report, Table};
@@ -102,13 +103,13 @@ impl Shown {
 }
 
 /// A bundle for an OCI runtime, in a folder that goes away.
-struct Bundle(PathBuf);
+struct Bundle(Folder);
 
 impl Bundle {
     fn make(shown: &Shown, program: &str) -> Result<Bundle, String> {
-        let bundle = Bundle(std::env::temp_dir().join(format!("beget-bench-root-{}", std::process::id())));
+        let bundle = Bundle(Folder::make("beget-bench-root", false)?);
         let failed = |error: std::io::Error| format!("bundle: {error}");
-        let root = bundle.0.join("rootfs");
+        let root = bundle.0.path().join("rootfs");
         std::fs::create_dir_all(&root).map_err(failed)?;
         for (target, at) in &shown.links {
             let at = root.join(at.strip_prefix("/").unwrap_or(at));
@@ -116,21 +117,15 @@ impl Bundle {
             symlink(target, at).map_err(failed)?;
         }
         let text = shown.configuration(program).to_string();
-        std::fs::write(bundle.0.join("config.json"), text).map_err(failed)?;
+        std::fs::write(bundle.0.path().join("config.json"), text).map_err(failed)?;
         Ok(bundle)
     }
 
     fn line(&self) -> Result<Line, String> {
-        let (state, bundle) = (self.0.join("state"), self.0.display().to_string());
+        let (state, bundle) = (self.0.path().join("state"), self.0.path().display().to_string());
         let (state, name) = (state.display().to_string(), "beget-bench");
         let words = ["--root", &state, "--cgroup-manager=disabled", "run", "--bundle", &bundle, name];
         Line::new(&installed("crun")?, &words)
-    }
-}
-
-impl Drop for Bundle {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

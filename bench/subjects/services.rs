@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use beget::{Command, Grant, Nursery, ParcelOptions};
@@ -11,6 +10,7 @@ use beget_service::{Domain, Service, Wish};
 
 use super::batches::in_a_batch;
 use super::embryos::{TIMES, told};
+use crate::folder::Folder;
 use crate::machine;
 use crate::measure::{Entry, Pairs, Series, now, race, run, timed};
 use crate::options::Options;
@@ -38,17 +38,13 @@ const SOCKET: &str = "s";
 /// A service of its own, which ends with this.
 pub(super) struct Running {
     supervisor: Child,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Running {
     pub(super) fn start() -> Result<Running, String> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("beget-bench-service-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let socket = folder.join(SOCKET);
+        let folder = Folder::make("beget-bench-service", false)?;
+        let socket = folder.path().join(SOCKET);
         let mut command = std::process::Command::new(own_command()?);
         command
             .args(["serve", "--history", "100", "--socket"])
@@ -68,7 +64,7 @@ impl Running {
 
     /// Where it listens.
     pub(super) fn socket(&self) -> PathBuf {
-        self.folder.join(SOCKET)
+        self.folder.path().join(SOCKET)
     }
 
     pub(super) fn session(&self) -> Result<Service, String> {
@@ -82,7 +78,6 @@ impl Drop for Running {
             let _ = session.stop();
         }
         let _ = self.supervisor.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::folder::Folder;
 
 const TINY: &str = ".globl _start\n_start: mov $60, %eax\nxor %edi, %edi\nsyscall\n.section .note.GNU-stack,\"\",@progbits\n";
 const STATIC: &str = "int main(void) { return 0; }\n";
@@ -53,7 +54,7 @@ pub struct Program {
 
 /// The programs, in a folder that goes away.
 pub struct Programs {
-    folder: PathBuf,
+    folder: Folder,
     /// Those that could be made.
     pub all: Vec<Program>,
     /// One that waits to be asked, for [`Asked`](super::Asked).
@@ -65,11 +66,9 @@ pub struct Programs {
 impl Programs {
     /// Builds them with `cc`.
     pub fn build() -> Result<Programs, String> {
-        let folder = std::env::temp_dir().join(format!("beget-bench-{}", std::process::id()));
-        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let mut programs = Programs { folder, all: Vec::new(), asked: None, missing: Vec::new() };
         // A confined child may be started by another user than the folder's.
-        let _ = std::fs::set_permissions(&programs.folder, std::fs::Permissions::from_mode(0o755));
+        let folder = Folder::make("beget-bench", true)?;
+        let mut programs = Programs { folder, all: Vec::new(), asked: None, missing: Vec::new() };
         programs.make("tiny", "tiny.S", TINY, &["-nostdlib", "-static"]);
         programs.make("static", "static.c", STATIC, &["-O2", "-static"]);
         match ["/bin/true", "/usr/bin/true"].into_iter().find(|path| Path::new(path).exists()) {
@@ -104,7 +103,7 @@ impl Programs {
 
     /// Builds one more, for a subject that alone has a use for it.
     pub fn compile(&self, name: &str, source: &str, text: &str, flags: &[&str]) -> Result<PathBuf, String> {
-        let program = self.folder.join(name);
+        let program = self.folder.path().join(name);
         let source = self.text(source, text)?;
         let mut cc = std::process::Command::new("cc");
         let output = cc.args(flags).arg("-o").arg(&program).arg(&source).output();
@@ -114,7 +113,7 @@ impl Programs {
 
     /// Puts a file beside them.
     pub fn text(&self, name: &str, text: &str) -> Result<PathBuf, String> {
-        let path = self.folder.join(name);
+        let path = self.folder.path().join(name);
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path)
     }
@@ -127,11 +126,5 @@ impl Programs {
     /// The smallest that there is.
     pub fn smallest(&self) -> Option<&Program> {
         self.all.first()
-    }
-}
-
-impl Drop for Programs {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

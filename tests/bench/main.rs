@@ -206,3 +206,32 @@ fn subjects_are_listed() {
     assert_eq!(names, beget_bench::subjects());
     assert!(listed.lines().all(|line| line.len() > 20), "{listed}");
 }
+
+/// However a run ends in the middle, by a key or killed, its folder goes away.
+#[test]
+fn nothing_is_left_of_a_run_that_is_interrupted() {
+    use std::os::unix::process::CommandExt;
+    let scratch = Scratch::new();
+    let folder = scratch.at("tmp");
+    std::fs::create_dir(&folder).unwrap();
+    let entries = || std::fs::read_dir(&folder).unwrap().count();
+    let until = |words: &str, is_so: &dyn Fn() -> bool| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_so() {
+            assert!(std::time::Instant::now() < end, "{words}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    for signal in [libc::SIGINT, libc::SIGKILL] {
+        let mut command = beget();
+        command.args(["bench", "--only", "floors"]).env("TMPDIR", &folder).process_group(0);
+        let (out, error) = (std::process::Stdio::null(), std::process::Stdio::null());
+        let mut child = command.stdin(std::process::Stdio::null()).stdout(out).stderr(error).spawn().unwrap();
+        until("it makes no folder", &|| entries() == 1);
+        // A key is told to all of its group.
+        // SAFETY: a signal to a group whose leader is our own child, which has not been waited for.
+        assert_eq!(unsafe { libc::kill(-(child.id() as i32), signal) }, 0);
+        assert!(!child.wait().unwrap().success());
+        until("the folder stays", &|| entries() == 0);
+    }
+}

@@ -93,7 +93,7 @@ fn nothing_is_left_of_a_comparison() {
     until("processes stay", || with_word(&folder) == 0);
 }
 
-/// Not even of one that is killed in the middle: those that it began see that, and take the scene away.
+/// Not even of one that is killed in the middle: whoever keeps the scene sees that, and takes it away.
 #[test]
 fn nothing_is_left_of_one_that_is_killed() {
     let scratch = Scratch::new();
