@@ -55,6 +55,8 @@ attempt('setns', lambda: libc.setns(os.pidfd_open(1), 0x20000000))
 attempt('limit', lambda: libc.syscall(302, 1, 7, (ctypes.c_uint64 * 2)(1, 1), None))
 attempt('scheduler', lambda: libc.sched_setscheduler(1, 5, (ctypes.c_int * 1)(0)))
 attempt('processors', lambda: os.sched_setaffinity(1, os.sched_getaffinity(1)) or 0)
+attempt('nice', lambda: libc.setpriority(0, 1, 19))
+attempt('input and output', lambda: libc.syscall(251, 1, 1, 3 << 13))
 def look(name):
     file = os.open(name, os.O_RDWR if name.endswith('adj') else os.O_RDONLY)
     return len(os.read(file, 1))

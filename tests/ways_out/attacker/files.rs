@@ -302,6 +302,20 @@ ways! { files;
         sys!(SYS_fcntl, f.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK)?;
         open_say("lease held")
     };
+    /// a lease on a file that is opened for neither reading nor writing, which keeps its owner out
+    lease_mode3 Data |t| {
+        let f = open_(&t.file(), 3)?;
+        let lease = |kind: i32| sys!(SYS_fcntl, f.as_raw_fd(), libc::F_SETLEASE, kind);
+        lease(libc::F_WRLCK).or_else(|_| lease(libc::F_RDLCK))?;
+        open_say("lease held")
+    };
+    /// the same, opened by openat2
+    lease_mode3_openat2 Data |t| {
+        let f = openat2(AT_FDCWD, &t.file(), 3, 0)?;
+        let lease = |kind: i32| sys!(SYS_fcntl, f.as_raw_fd(), libc::F_SETLEASE, kind);
+        lease(libc::F_WRLCK).or_else(|_| lease(libc::F_RDLCK))?;
+        open_say("lease held")
+    };
     /// fanotify events with file handles on the folder
     fanotify Metadata |t| {
         let f = sys!(SYS_fanotify_init, 0x200 | 3, O_RDONLY).map(own)?;

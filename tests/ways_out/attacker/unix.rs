@@ -225,6 +225,18 @@ ways! { unix;
     serve_abstract Service |t| serve(&format!("@{}.in.1", t.text("abstract")?), true);
     /// a service of ours under a name of the kernel's choice
     serve_autobind Service |t| serve("@", false);
+    /// an abstract name asked for by one of a pair: whether a service has it, and none while we do
+    abstract_taken Service |t| {
+        let mut pair = [0i32; 2];
+        sys!(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, pair.as_mut_ptr())?;
+        let [one, _other] = pair.map(|fd| own(fd as usize));
+        let a = address(&format!("@{}", t.text("abstract")?));
+        match sys!(SYS_bind, one.as_raw_fd(), a.as_ptr(), a.len()) {
+            Err(libc::EADDRINUSE) => open_say("the service has it"),
+            Err(e) => Err(e),
+            Ok(_) => closed("the name is another one here"),
+        }
+    };
     /// a service of ours by a path beside the secrets
     serve_there Service |t| serve(&format!("{}/in.1", t.secrets()), true);
     /// a service of ours by a path in the granted folder

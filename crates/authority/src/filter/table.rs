@@ -326,6 +326,7 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
     }
     rules.push((nr::PRCTL, Rule::Clauses(prctl)));
     set_user(policy, &mut rules);
+    opens(policy, &mut rules);
     processes(policy, &mut rules);
     scheduling(policy, &mut rules);
     sockets(policy, &mut rules);
@@ -366,12 +367,11 @@ pub(super) fn rules(policy: &Policy) -> Vec<(u32, Rule)> {
     rules
 }
 
+/// The bit of a mode with which a file runs as its owner.
+const SET_USER: u32 = 0o4000;
+
 /// A file that runs as this user, whoever starts it, is more than an attribute: it hands the user's rights to a partner outside.
 fn set_user(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
-    const SET_USER: u32 = 0o4000;
-    const O_CREAT_OR_TMPFILE: u32 = 0o100 | 0o20_000_000;
-    const O_ACCMODE_AND_TRUNC: u32 = 0o1003;
-    const O_TRUNC: u32 = 0o1000;
     let eperm = refuse(Errno::EPERM);
     let change = [(nr::CHMOD, 1), (nr::FCHMOD, 1), (nr::FCHMODAT, 2), (nr::FCHMODAT2, 2)];
     let change = change.into_iter().filter(|_| !policy.discreet);
@@ -380,15 +380,23 @@ fn set_user(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
     for (number, mode) in numbers {
         rules.push((number, when(any_bit(mode, SET_USER), eperm)));
     }
-    if !policy.creates && policy.landlock >= 3 {
-        return;
-    }
+}
+
+/// How files are opened. The undocumented mode 3 neither reads nor writes, so Landlock asks no right for it, and yet what it opens can be leased,
+/// which keeps others from it.
+fn opens(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
+    const O_ACCMODE: u32 = 3;
+    const O_CREAT_OR_TMPFILE: u32 = 0o100 | 0o20_000_000;
+    const O_TRUNC: u32 = 0o1000;
+    let eacces = refuse(Errno::EACCES);
     for (number, flags) in [(nr::OPEN, 1), (nr::OPENAT, 2)] {
-        let mut open = vec![(vec![any_bit(flags, O_CREAT_OR_TMPFILE), any_bit(flags + 1, SET_USER)], eperm)];
+        let mut open = vec![(vec![masked(O_ACCMODE, one_of(flags, &[O_ACCMODE]))], eacces)];
+        if policy.creates {
+            let made = vec![any_bit(flags, O_CREAT_OR_TMPFILE), any_bit(flags + 1, SET_USER)];
+            open.push((made, refuse(Errno::EPERM)));
+        }
         if policy.landlock < 3 {
-            // Read only, and the undocumented mode 3, for which Landlock asks no right at all.
-            let unwritten = masked(O_ACCMODE_AND_TRUNC, one_of(flags, &[O_TRUNC, O_TRUNC | 3]));
-            open.push((vec![unwritten], refuse(Errno::EACCES)));
+            open.push((vec![masked(O_ACCMODE | O_TRUNC, one_of(flags, &[O_TRUNC]))], eacces));
         }
         rules.push((number, Rule::Clauses(open)));
     }
@@ -436,6 +444,9 @@ fn scheduling(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         // Beget's, which ends the rest when it is told to.
         let eperm = refuse(Errno::EPERM);
         let first = || when(one_of(0, &[1]), eperm);
+        for number in [nr::SETPRIORITY, nr::IOPRIO_SET] {
+            rules.push((number, when(one_of(1, &[1]), eperm)));
+        }
         for number in [nr::PRLIMIT64, nr::SCHED_SETSCHEDULER, nr::SCHED_SETPARAM, nr::SCHED_SETATTR] {
             rules.push((number, first()));
         }
@@ -474,10 +485,11 @@ fn sockets(policy: &Policy, rules: &mut Vec<(u32, Rule)>) {
         let unix = if policy.unix { vec![AF_UNIX] } else { Vec::new() };
         none_of(0, &[unix, families.to_vec()].concat())
     };
-    if policy.unix && !policy.net && !policy.udp && !policy.bind {
-        // To connect is granted, not to serve: a socket made in a folder that others see would be their way in.
+    if !policy.net && !policy.udp && !policy.bind {
+        // To connect is granted, not to serve: a socket made in a folder that others see would be their way in. And an abstract name, which one
+        // of a pair could take, would be kept from whoever serves there.
         rules.push((nr::BIND, Rule::Verdict(refuse(Errno::EACCES))));
-        if !policy.tcp {
+        if policy.unix && !policy.tcp {
             rules.push((nr::LISTEN, Rule::Verdict(refuse(Errno::EACCES))));
         }
     }
