@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 
 use beget::{Command, Fault, Grant, Stdio};
-use beget_factory::{Factory, Options, Ready};
+use beget_factory::{Factory, Options, Pool, Ready};
 use beget_tests::Scratch;
 
 /// A shell that does this, with builtins alone.
@@ -49,6 +49,42 @@ fn no_product_moves_the_offset_of_another() {
             let output = request.start().expect("a product").wait_with_output().expect("its end");
             assert_eq!(beget_tests::text(&output.stdout), "first\nsecond\n", "{ready:?}");
         }
+    }
+}
+
+/// A slot of a request's is told of where the program reads its variables yet, and is there where it does not.
+#[test]
+fn variables_tell_of_the_slots_of_a_request() {
+    let scratch = Scratch::new();
+    let path = scratch.file("line", "read\n");
+    for (ready, pool, told) in [
+        (None, 0, "1 line read\n"),
+        (Some(Ready::Entry), 0, "1 line read\n"),
+        (Some(Ready::Main), 2, "1 line read\n"),
+        (Some(Ready::Stop), 0, "read\n"),
+    ] {
+        let stop = if ready == Some(Ready::Stop) { "kill -STOP $$; " } else { "" };
+        let words = format!("{stop}read one <&3; echo $LISTEN_FDS $LISTEN_FDNAMES $one");
+        let mut builder = shell(&words, &scratch, ready.clone());
+        builder.options(Options { ready: ready.clone(), pool: Pool::of(pool), ..Options::default() });
+        let factory = builder.seal().expect("a factory");
+        let mut request = factory.request();
+        request
+            .slot("line", File::open(&path).expect("just made"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let output = request.start().expect("a product").wait_with_output().expect("its end");
+        assert_eq!(beget_tests::text(&output.stdout), told, "{ready:?}");
+    }
+}
+
+/// No product of it could be given anything.
+#[test]
+fn a_lowered_limit_of_open_files_is_refused_by_name() {
+    let scratch = Scratch::new();
+    for words in ["ulimit -n 100; kill -STOP $$", "ulimit -S -n 500; kill -STOP $$"] {
+        let error = shell(words, &scratch, Some(Ready::Stop)).seal().expect_err("no product could be told");
+        assert!(error.to_string().contains("a limit of open files that the program lowered, to "), "{error}");
     }
 }
 

@@ -249,7 +249,8 @@ fn it_tells_how_it_makes_its_products() {
         text.contains("warm: copies from entry") && text.contains("differs from a fresh start"),
         "{text}"
     );
-    assert_eq!(cat(Options::default()).facts().template, None);
+    let cold = cat(Options::default()).facts();
+    assert_eq!((cold.template, cold.opaque), (None, false), "what was executed is open to its user");
 }
 
 /// The bytes that each product of this factory has before it is asked for, once that is learned.

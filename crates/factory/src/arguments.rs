@@ -190,6 +190,11 @@ impl Arguments {
         &self.environment
     }
 
+    /// Whether a copy's variables can be others than these.
+    pub(crate) fn takes_environment(&self) -> bool {
+        !self.own_environment
+    }
+
     /// Other random bytes for a copy, where nobody has used the template's yet.
     pub(crate) fn refresh(&self, part: &mut Part<'_>) -> Result<()> {
         if self.random != 0 && matches!(self.place, Place::Stack(_)) {

@@ -507,7 +507,7 @@ impl Inner {
         Facts {
             ready: self.options.ready.clone(),
             pool: self.options.pool.size,
-            opaque: self.options.opaque,
+            opaque: self.options.opaque && self.options.ready.is_some(),
             adapter: self.adapter.as_ref().map(|adapter| adapter.name().to_owned()),
             template,
             statistics: self.counters.read(self.pool.len()),

@@ -35,7 +35,8 @@ pub struct Facts {
     pub ready: Option<Ready>,
     /// How many products wait at most.
     pub pool: usize,
-    /// Whether its products are closed to other processes of their user.
+    /// Whether its products are closed to other processes of their user. One that is started from the beginning never is: a program that was executed is
+    /// open to its user.
     pub opaque: bool,
     /// The runtime that an adapter speaks to.
     pub adapter: Option<String>,

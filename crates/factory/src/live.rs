@@ -151,6 +151,10 @@ impl Live {
         match begun {
             Ok(Begun { template, process, point, mut survey, frozen, mappings }) => {
                 placeholders.declare(ready, image.is_some(), &mut survey);
+                if sealed.command().descriptors_given().next().is_some() {
+                    let what = "LISTEN_PID, among its variables, is the template's number";
+                    survey.declare(Kind::CachedNumber, what.to_owned());
+                }
                 Ok(Live {
                     template,
                     process,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use beget::{Grant, Limit, Part, Process, Product, Provision, Register, Stdio, Variation};
 
 use crate::adapter::{Adapter, Exchange, JOB};
+use crate::arguments::Arguments;
 use crate::factory::Inner;
 use crate::live::Live;
 use crate::pool::Waiting;
@@ -57,7 +58,8 @@ delegated! {
     stderr(stream: impl Into<Stdio>);
     /// Gives a descriptor at a slot of this number, which the builder has put nothing into.
     fd(number: i32, file: impl Into<OwnedFd>);
-    /// Gives a descriptor in the next free slot, by this name.
+    /// Gives a descriptor in the next free slot, by this name. `LISTEN_FDS` and `LISTEN_FDNAMES` tell of it where the ready point is before the
+    /// program reads its variables; `LISTEN_PID` is not a copy's number.
     slot(name: impl Into<String>, file: impl Into<OwnedFd>);
     /// Sets a limit, which must be narrower than the builder's: space and processor time are the requestor's to give.
     limit(limit: Limit);
@@ -139,7 +141,8 @@ impl Request {
         if factory.options.pool.size == 0 {
             factory.look_after();
         }
-        while let Some(waiting) = factory.pool.take(factory.options.pool.low_water) {
+        for _ in 0..ATTEMPTS {
+            let Some(waiting) = factory.pool.take(factory.options.pool.low_water) else { break };
             match self.make_waiting(waiting) {
                 Attempt::Made(process) => {
                     count(&factory.counters.hits);
@@ -286,7 +289,10 @@ impl Request {
         let text = |text: &CString| OsStr::from_bytes(text.as_bytes()).to_owned();
         let arguments: Option<Vec<OsString>> = (!self.variation.arguments().is_empty())
             .then(|| provision.arguments().iter().map(text).collect());
-        let environment = (!self.variation.environment().is_empty()).then(|| pairs(provision));
+        // Slots are told of where the program has yet to read its variables; a request that asks for nothing else is not refused for them.
+        let told = self.variation.gives_slots()
+            && live.point.arguments.as_ref().is_some_and(Arguments::takes_environment);
+        let environment = (told || !self.variation.environment().is_empty()).then(|| pairs(provision));
         if arguments.is_none() && environment.is_none() {
             return Ok(Vec::new());
         }

@@ -159,6 +159,12 @@ impl Variation {
         Ok(self)
     }
 
+    /// Whether it fills slots besides the standard streams, of which variables tell (`LISTEN_FDS`).
+    #[must_use]
+    pub fn gives_slots(&self) -> bool {
+        !self.named.is_empty() || !self.numbered.is_empty()
+    }
+
     /// Whether standard input (0), output (1) or error (2) is given here.
     #[must_use]
     pub fn gives_stream(&self, stream: usize) -> bool {

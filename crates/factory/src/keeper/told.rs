@@ -101,7 +101,7 @@ pub(super) fn facts(factory: &Factory) -> Facts {
     let mut said: Vec<(String, String)> = Vec::new();
     let mut say = |name: &str, value: String| said.push((name.to_owned(), value));
     say("ready", options.ready.as_ref().map_or("cold".to_owned(), ToString::to_string));
-    say("isolation", if options.opaque { "opaque" } else { "inspectable" }.to_owned());
+    say("isolation", if factory.facts().opaque { "opaque" } else { "inspectable" }.to_owned());
     say("frozen", options.frozen.to_string());
     say("pool", options.pool.size.to_string());
     say("low_water", options.pool.low_water.to_string());

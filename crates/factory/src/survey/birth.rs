@@ -61,6 +61,8 @@ pub struct Expectations {
     /// Lines of `status` that say who it is.
     pub(super) user: [String; 2],
     pub(super) filters: String,
+    /// The limit of open files, soft and hard.
+    pub(super) open_files: [u64; 2],
     pub(super) alone: bool,
 }
 
@@ -85,6 +87,7 @@ impl Expectations {
             namespaces: namespaces(number)?,
             user: [line("Uid"), line("Gid")],
             filters: line("Seccomp_filters"),
+            open_files: open_files(number)?,
             alone: false,
         })
     }
@@ -151,6 +154,13 @@ pub(super) fn description(number: i32, slot: i32) -> Result<Described> {
     let name = format!("fdinfo/{slot}");
     let what = || Error::new(format!("template: survey: {name}"), "it means nothing", Fault::Kernel);
     text::described(&read(number, &name)?).ok_or_else(what)
+}
+
+/// Its limit of open files, soft and hard.
+pub(super) fn open_files(number: i32) -> Result<[u64; 2]> {
+    let limits = read(number, "limits")?;
+    text::open_files(&limits)
+        .ok_or_else(|| Error::new("template: survey: limits", "they mean nothing", Fault::Kernel))
 }
 
 pub(super) fn namespaces(number: i32) -> Result<BTreeMap<String, PathBuf>> {

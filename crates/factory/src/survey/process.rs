@@ -71,6 +71,13 @@ pub(super) fn survey(tracee: &Tracee, before: &Expectations, hazards: &mut Vec<H
             why,
         ));
     }
+    let (now, then) = (birth::open_files(number)?, before.open_files);
+    if now.iter().zip(then).any(|(now, then)| *now < then) {
+        let [soft, hard] = now;
+        let what = format!("a limit of open files that the program lowered, to {soft} of at most {hard}");
+        let why = "what a product is given comes in at higher numbers";
+        hazards.push(Hazard::refused(Kind::Number, what, why));
+    }
     if line("x86_Thread_features").contains("shstk") {
         hazards.push(Hazard::refused(Kind::Memory, "a shadow stack", "the way into a copy leads past it"));
     }

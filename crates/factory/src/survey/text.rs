@@ -143,6 +143,16 @@ pub(crate) fn signals(text: &str, key: &str) -> Option<u64> {
     u64::from_str_radix(status(text, key)?, 16).ok()
 }
 
+/// The limit of open files, soft and hard, as `limits` has it.
+pub(crate) fn open_files(text: &str) -> Option<[u64; 2]> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut numbers = line.split_ascii_whitespace().map(|number| match number {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    });
+    Some([numbers.next()??, numbers.next()??])
+}
+
 /// Process group and session of `stat`, whatever the program's name is.
 pub(crate) fn group_and_session(stat: &str) -> Option<(i32, i32)> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(2);
