@@ -170,6 +170,12 @@ static void make(const char *what) {
     } else if (!strcmp(what, "virtual-timer")) {
         struct itimerval value = {.it_value = {.tv_sec = 100000}};
         must(setitimer(ITIMER_VIRTUAL, &value, 0) == 0);
+    } else if (!strcmp(what, "death-signal")) {
+        must(prctl(PR_SET_PDEATHSIG, SIGUSR1) == 0);
+    } else if (!strcmp(what, "subreaper")) {
+        must(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    } else if (!strcmp(what, "closing-output")) {
+        must(fcntl(1, F_SETFD, FD_CLOEXEC) == 0);
     } else if (!strcmp(what, "waiting-signal")) {
         sigset_t set;
         sigemptyset(&set), sigaddset(&set, SIGUSR1);

@@ -215,9 +215,11 @@ fn what_the_kernel_gives_to_no_copy_is_refused() {
             ("virtual-timer", Kind::Timer, "a virtual timer"),
             ("waiting-signal", Kind::Signal, "signal 10"),
             ("robust-lock", Kind::RobustLock, "its owner is the template"),
+            ("subreaper", Kind::Children, "PR_SET_CHILD_SUBREAPER"),
         ],
         false,
     );
+    all_refused(&[("death-signal", Kind::Signal, "signal 10, to come when its parent ends")], true);
 }
 
 #[test]
@@ -319,6 +321,7 @@ fn what_was_changed_about_a_products_streams_is_told() {
     for (word, words, standard) in [
         ("changed-output", "descriptor 1 works", &[0, 1, 2][..]),
         ("closed-input", "closed descriptor 0", &[1, 2]),
+        ("closing-output", "descriptor 1 closed by an exec", &[0, 1, 2]),
     ] {
         let Some(ready) = ready(&[word], |_| ()) else { return };
         let (_scratch, survey, template, _process) = ready.serve();

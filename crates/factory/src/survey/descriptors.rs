@@ -197,6 +197,11 @@ impl<'a> Descriptors<'a> {
             );
             self.declare(Kind::Standard, what);
         }
+        let closing = |open: &Open| flags(open).contains(OFlags::CLOEXEC);
+        if given.is_some_and(|given| closing(given) != closing(open)) {
+            let what = format!("the program had descriptor {number} closed by an exec; a product's is not");
+            self.declare(Kind::Standard, what);
+        }
     }
 
     fn judge(&mut self, number: i32, open: &Open) -> Judged {

@@ -179,6 +179,7 @@ fn ask_in(tracee: &mut Tracee, page: u64, hazards: &mut Vec<Hazard>) -> Result<A
         hazards.push(Hazard::refused(Kind::RobustLock, "a robust lock that the program holds", why));
     }
     channel(tracee, page, hazards)?;
+    of_its_own(tracee, page, hazards)?;
     const GET_THREAD_ADDRESS: u64 = 40;
     let mut known = Vec::new();
     if tracee.try_call(nr::PRCTL, [GET_THREAD_ADDRESS, page, 0, 0, 0, 0])?.is_ok() {
@@ -186,6 +187,29 @@ fn ask_in(tracee: &mut Tracee, page: u64, hazards: &mut Vec<Hazard>) -> Result<A
     }
     known.push(tracee.registers.fs_base.wrapping_add(48));
     Ok(Asked { known })
+}
+
+/// What the kernel has of the process itself that no copy gets.
+fn of_its_own(tracee: &mut Tracee, page: u64, hazards: &mut Vec<Hazard>) -> Result<()> {
+    const GET_DEATH_SIGNAL: u64 = 2;
+    const GET_SUBREAPER: u64 = 37;
+    const SIGKILL: u64 = 9;
+    let mut ask = |which: u64| -> Result<u64> {
+        tracee.write(page, &[0; 8])?;
+        tracee.call("what it has of its own", nr::PRCTL, [which, page, 0, 0, 0, 0])?;
+        tracee.word(page)
+    };
+    let signal = ask(GET_DEATH_SIGNAL)?;
+    // A template and its copies end with their nursery whatever this says.
+    if signal != 0 && signal != SIGKILL {
+        let what = format!("signal {signal}, to come when its parent ends (PR_SET_PDEATHSIG)");
+        hazards.push(Hazard::refused(Kind::Signal, what, "no copy would get it"));
+    }
+    if ask(GET_SUBREAPER)? != 0 {
+        let what = "the orphans of its children, which it adopts (PR_SET_CHILD_SUBREAPER)";
+        hazards.push(Hazard::refused(Kind::Children, what, "no copy would"));
+    }
+    Ok(())
 }
 
 /// Looks whether the program has changed what comes over its channel: who sent it, when, or that descriptors do not. What comes besides is
