@@ -109,7 +109,7 @@ pub fn pin(processor: usize) -> Result<(), String> {
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: a number beyond the set's end is ignored.
     unsafe { libc::CPU_SET(processor.min(libc::CPU_SETSIZE as usize - 1), &mut set) };
-    stay_on(&set).map_err(|error| format!("processor {processor}: {error}"))
+    stay_on(&set).map_err(|error| format!("flag --pin {processor}: {}", crate::words(&error)))
 }
 
 fn stay_on(set: &libc::cpu_set_t) -> Result<(), std::io::Error> {

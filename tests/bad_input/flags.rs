@@ -133,6 +133,8 @@ fn limits_that_cannot_be_are_named() {
         (&["--as-if", "cgroup=none", "--memory", "1G"], "limit --memory: needs a cgroup"),
         (&["--as-if", "cgroup=none", "--processes", "10"], "limit --processes: needs a cgroup"),
         (&["--processes", "0"], "limit --processes 0: "),
+        (&["--memory", "0"], "limit --memory 0: no program has less than a page"),
+        (&["--memory", "4095"], "limit --memory 4095: no program has less than a page"),
         (&["--grace", "1s"], "limit --grace: wants --timeout too"),
         (&["--as-if", "landlock=none"], "promise files: "),
         (&["--as-if", "landlock=0"], "promise files: "),

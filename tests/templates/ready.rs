@@ -249,6 +249,41 @@ fn programs_that_never_come_to_it_are_errors_that_say_why() {
     }
 }
 
+/// The breakpoint is in a child's memory too, and in every thread's.
+#[test]
+fn whoever_else_comes_to_the_place_first_is_told_of() {
+    const FIRST: &str = r#"
+#include <pthread.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+__attribute__((noinline)) void here(void) { __asm__ volatile(""); }
+static void *thread(void *none) { here(); return none; }
+int main(int argc, char **argv) {
+    pthread_t other;
+    if (!strcmp(argv[argc - 1], "thread")) return pthread_create(&other, 0, thread, 0) || pthread_join(other, 0);
+    if (fork() == 0) { here(); _exit(0); }
+    wait(0);
+    here();
+    return 0;
+}"#;
+    if !beget_tests::has("gcc") {
+        return beget_tests::skip(
+            "whoever_else_comes_to_the_place_first_is_told_of",
+            beget_tests::Need::Program("gcc"),
+        );
+    }
+    let path = c(FIRST, &["-pthread"]);
+    for (word, words) in [
+        ("child", "had a child that came to the same place"),
+        ("thread", "a breakpoint where another of its threads came first"),
+    ] {
+        let mut command = base(&path);
+        let error = refused(command.arg(word).grant(Grant::Spawn), &Ready::Symbol("here".into()), LONG);
+        assert!(error.contains(words), "{word}: {error}");
+    }
+}
+
 /// What it has put in the place of its standard input may well have something for it.
 #[test]
 fn a_program_that_reads_from_its_own_child_gets_ready() {

@@ -159,6 +159,18 @@ struct Vector {
     length: usize,
 }
 
+/// What is told with the signal about a child that a process stopped for: how the child changed (`CLD_KILLED`, say), and its exit code or signal
+/// (`si_code` and `si_status`; `man 2 sigaction`). With any other signal this means nothing.
+///
+/// # Errors
+/// As for [`interrupt`]; `EINVAL` for one that did not stop for a signal.
+pub fn told_of_child(process: i32) -> Result<(i32, i32)> {
+    const GET_SIGNAL_INFORMATION: usize = 0x4202;
+    let mut words = [0i32; 32];
+    ask(GET_SIGNAL_INFORMATION, process, 0, (&raw mut words) as usize)?;
+    Ok((words[2], words[6]))
+}
+
 /// General registers of a stopped process.
 ///
 /// # Errors

@@ -73,10 +73,14 @@ impl Means {
     /// here: [`Authority::prepare`](crate::Authority::prepare) asks whether it was given up.
     ///
     /// # Errors
-    /// A limit of no processes at all.
+    /// A limit of no processes at all, or of less memory than a page.
     pub fn find(limits: &[Limit], within: Option<&OwnedFd>, support: Support) -> Result<Means, Error> {
         if let Some(limit) = limits.iter().find(|limit| matches!(limit, Limit::Processes(0))) {
             return Err(Error::limit(limit, Reason::Senseless("a program is one process itself")));
+        }
+        // The kernel counts pages, and would make nothing of less.
+        if let Some(limit) = limits.iter().find(|limit| matches!(limit, Limit::Memory(0..4096))) {
+            return Err(Error::limit(limit, Reason::Senseless("no program has less than a page")));
         }
         let wanted = wanted(limits);
         if wanted.is_empty() {

@@ -52,6 +52,9 @@ pub(super) const FLAGS: &[Flag] = &[
     ).of(BOTH),
     flag("html", "FILE", Group::Measuring, "write everything to FILE, one page for a browser that needs nothing else",
         |options, value| {
+            if value == "-" {
+                return Err("wants a file: `-` is for --json alone".to_owned());
+            }
             options.bench.html = Some(some(value, "a file")?.into());
             Ok(())
         },

@@ -56,7 +56,7 @@ impl Tracee {
     ///
     /// Its signals are delivered, but that none stops it; an exec is followed, and `stdin`, `stop` and `symbol` then mean the new program's.
     /// A `SIGTRAP` that is blocked or ignored where a breakpoint is met (`main`, `symbol`) gets its default disposition, and a child that the
-    /// program creates on its way and that comes to the same place is ended by one: the breakpoint is in its copy of the memory.
+    /// program creates on its way and that comes to the same place is ended by one, for the breakpoint is in its copy of the memory: then it is refused.
     ///
     /// # Errors
     /// A program that ends, is not ready in time, or waits for its input where that is not its ready point; one without that ready point. It has ended

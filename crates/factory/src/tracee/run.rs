@@ -12,6 +12,7 @@ use super::{Tracee, failed, memory_of};
 use crate::{Error, Fault, Result};
 
 const SIGTRAP: i32 = 5;
+const SIGCHLD: i32 = 17;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
@@ -65,6 +66,11 @@ impl Tracee {
             // The kernel has no wait with a limit for this, and tells a descriptor of a process's end only.
             match trace::next_stop(self.number(), self.deadline.is_none()) {
                 Ok(Some(Stop::Exited(code))) => return Err(ended(&format!("ended with {code}"))),
+                Ok(Some(Stop::Killed(SIGTRAP))) => {
+                    return Err(ended(
+                        "was ended by signal 5, as by a breakpoint where another of its threads came first,",
+                    ));
+                }
                 Ok(Some(Stop::Killed(signal))) => {
                     return Err(ended(&format!("was ended by signal {signal}")));
                 }
@@ -120,6 +126,13 @@ impl Tracee {
         Error::new("template", words, Fault::NotRunnable)
     }
 
+    /// Whether what it is told is that a breakpoint has ended a child of its own: that has a copy of the memory.
+    fn has_trapped_a_child(&self) -> bool {
+        const KILLED: i32 = 2;
+        const DUMPED: i32 = 3;
+        matches!(trace::told_of_child(self.number()), Ok((KILLED | DUMPED, SIGTRAP)))
+    }
+
     /// Lets it go on with its registers, and reads them when it stops. Its signals are delivered.
     pub(super) fn go(&mut self, way: Way, interrupts: &mut Interrupts<'_>) -> Result<Came> {
         let number = self.number();
@@ -167,6 +180,11 @@ impl Tracee {
                         continue;
                     }
                     Came::There
+                }
+                Stop::Signal(SIGCHLD) if matches!(way, Way::Free(Some(_))) && self.has_trapped_a_child() => {
+                    return Err(ended(
+                        "had a child that came to the same place, and met the breakpoint there,",
+                    ));
                 }
                 Stop::Signal(other) => {
                     signal = other;
