@@ -87,6 +87,9 @@ fn what_fails_is_told_and_leaves_nothing() {
     let refused = service.refused(&Births { labels: &[5], ..Births::default() });
     assert_eq!(refused.0, libc::EEXIST, "{}", refused.1);
     assert_eq!(service.ended().status, 1);
+    // An end that nobody takes is kept for ever, by a nursery that outlives this.
+    service.take(5);
+    service.is_empty();
 }
 
 #[test]

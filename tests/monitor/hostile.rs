@@ -55,6 +55,9 @@ fn requests_that_are_none_are_refused() {
     }
     let born = service.born(&Births { labels: &[1], script: c"exit 3", ..Births::default() });
     assert_eq!(service.ended(), exited(1, &born[0], 3));
+    // One that nobody takes is kept for ever, by a nursery that outlives this.
+    service.take(1);
+    service.is_empty();
 }
 
 #[test]
