@@ -182,7 +182,7 @@ const FLAGS: &[Flag] = &[
         "fd",
         "NAME=N|NAME=PATH[:rw]",
         Group::Grants,
-        "an open descriptor of the caller, or PATH opened for reading (:rw to write too),\nin the next free slot from 3; names by the LISTEN_FDS and LISTEN_FDNAMES convention",
+        "an open descriptor of the caller, or PATH opened for reading (:rw to write too), a folder\nwith all below it, in the next free slot from 3; names by the LISTEN_FDS and LISTEN_FDNAMES\nconvention",
         fd,
     )
     .of(PRODUCT),

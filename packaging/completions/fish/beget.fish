@@ -157,7 +157,7 @@ complete -c beget -n '__beget_wants_flag run show check spawn factory-create fac
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l write -r -F -d 'read, write, create, remove, rename and truncate there'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l exec -r -F -d 'read and execute'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l base -d 'the system\'s own program files'
-complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l fd -r -F -d 'an open descriptor of the caller, or PATH opened for reading (:rw to write too), in the next free slot from 3'
+complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l fd -r -F -d 'an open descriptor of the caller, or PATH opened for reading (:rw to write too), a folder with all below it, in the next free slot from 3'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l env -x -a '(set --names --export)' -d 'a variable'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l tcp-connect -x -d 'connect to this TCP port, of any host'
 complete -c beget -n '__beget_wants_flag run show check spawn factory-create factory-load factory-run' -l tcp-bind -x -d 'bind this TCP port and listen'
