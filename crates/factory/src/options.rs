@@ -52,8 +52,9 @@ pub struct Options {
     /// How long the template, a product that is told what it is given, or their nursery may take to answer. One that somebody stopped is ended
     /// then and another made, so that no request waits for ever.
     pub answer: Duration,
-    /// Products are closed to other processes of their user before their first instruction: no debugger, no crash report, and no way in for
-    /// builder or requestor. Without it isolation between parties of one user is no boundary.
+    /// Copies are closed to other processes of their user before their first instruction: no debugger, no crash report, and no way in for
+    /// builder or requestor. Without it isolation between parties of one user is no boundary. A product that is started from the beginning, of a cold
+    /// factory or where no template could be had, is open whatever this says.
     pub opaque: bool,
     /// The template's memory is turned into one shared image, so that copies cost little however much of it there is.
     pub frozen: bool,
